@@ -92,6 +92,8 @@ pub(super) struct Scratch {
     /// The last block is in use; earlier ones were too small.
     blocks: Vec<Memory>,
     used: usize,
+    /// The largest sum of blocks that an op needed.
+    most: usize,
     /// Values that the host sent, by their bytes.
     constants: HashMap<Vec<u8>, Memory>,
 }
@@ -101,25 +103,28 @@ const CONSTANTS: usize = 1024;
 
 impl Scratch {
     pub(super) fn new(gpu: &Arc<Gpu>) -> Scratch {
-        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0, constants: HashMap::new() }
+        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0, most: 1 << 20, constants: HashMap::new() }
     }
     /// Returns the address of `bytes` bytes that are free until the op ends.
     pub(super) fn take(&mut self, bytes: usize) -> Result<u64, Error> {
         let bytes = bytes.next_multiple_of(256);
         let room = self.blocks.last().map_or(0, Memory::bytes);
-        if self.used + bytes > room {
-            self.blocks.push(self.gpu.allocate((2 * room).max(bytes).max(1 << 20), "scratch memory")?);
+        if self.blocks.is_empty() || self.used + bytes > room {
+            let least = if self.blocks.is_empty() { self.most } else { 1 << 20 };
+            self.blocks.push(self.gpu.allocate(bytes.max(least), "scratch memory")?);
             self.used = 0;
         }
         let at = self.blocks.last().expect("invariant: a block").at() + self.used as u64;
         self.used += bytes;
         Ok(at)
     }
-    /// Frees everything for the next op.
+    /// Frees everything for the next op. Several blocks become one block of their size, allocated when it is used.
     pub(super) fn reset(&mut self) {
         self.used = 0;
-        let small = self.blocks.len().saturating_sub(1);
-        self.blocks.drain(..small);
+        if self.blocks.len() > 1 {
+            self.most = self.most.max(self.bytes());
+            self.blocks.clear();
+        }
         if self.constants.len() > CONSTANTS {
             self.constants.clear();
         }
@@ -244,15 +249,15 @@ impl Ctx<'_> {
         Ok(at)
     }
     /// Returns the address of values that other passes send too. Sent once: an upload waits for the card's work.
-    pub(super) fn constants<T: bytemuck::Pod>(&mut self, values: &[T]) -> Result<u64, Error> {
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        if let Some(memory) = self.scratch.constants.get(bytes) {
+    pub(super) fn constants<T: bytemuck::Pod>(&self, values: &[T]) -> Result<u64, Error> {
+        let (bytes, mut scratch): (&[u8], _) = (bytemuck::cast_slice(values), self.scratch.borrow_mut());
+        if let Some(memory) = scratch.constants.get(bytes) {
             return Ok(memory.at());
         }
-        let memory = self.scratch.gpu.allocate(bytes.len(), "constants of ops")?;
+        let memory = scratch.gpu.allocate(bytes.len(), "constants of ops")?;
         memory.write(0, values)?;
         let at = memory.at();
-        self.scratch.constants.insert(bytes.to_vec(), memory);
+        scratch.constants.insert(bytes.to_vec(), memory);
         Ok(at)
     }
     /// Copies values to the host, after all earlier work.

@@ -19,7 +19,7 @@ impl Cuda {
     /// Returns the bytes per second, read and written, of a copy of `bytes` bytes.
     pub fn copy_bandwidth(&self, bytes: usize) -> Result<f64, Error> {
         let [from, to] = [self.gpu.allocate(bytes, "a measurement")?, self.gpu.allocate(bytes, "a measurement")?];
-        let mut time = || self.gpu.time(|| to.copy_from(&from, bytes));
+        let time = || self.gpu.time(|| to.copy_from(&from, bytes));
         time()?;
         let times = (0..REPEAT).map(|_| time()).collect::<Result<Vec<f64>, Error>>()?;
         Ok(2.0 * bytes as f64 / median(times))

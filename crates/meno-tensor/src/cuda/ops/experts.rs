@@ -174,16 +174,14 @@ impl Kernels for Experts {
     fn backward(&self, ctx: &mut Ctx) -> Result<(), Error> {
         let (hidden, width, pass) = (self.sorted.hidden, self.width, Pass::new(self, ctx));
         let [gate_up, down] = pass.weights(ctx)?;
-        let [(dgate_up_weights, _), (ddown, _)] =
-            pass.matrices(ctx, |ctx, p| (ctx.param_grad(p).at, Dtype::F32))?;
-        let [x, weights, products] =
-            [self.sorted.rows, self.sorted.weights, self.gate_up].map(|act| ctx.act(act).at);
+        let [(dgate_up_weights, _), (ddown, _)] = pass.matrices(ctx, |ctx, p| (ctx.param_grad(p).at, Dtype::F32))?;
+        let [x, weights, products] = [self.sorted.rows, self.sorted.weights, self.gate_up].map(|act| ctx.act(act).at);
         let dy = ctx.grad(self.y).at;
         let [(dx, adds), (dweights, adds_weights)] =
             [self.sorted.rows, self.sorted.weights].map(|act| ctx.give_grad(act));
         assert!(!adds && !adds_weights, "invariant: only this op reads the sorted rows");
         let tiles = pass.tiles(ctx)?;
-        let mut temporary = |cols| ctx.temporary(pass.rows, cols, pass.dtype);
+        let temporary = |cols| ctx.temporary(pass.rows, cols, pass.dtype);
         let (dh, weighted_h, d) = (temporary(width)?.at, temporary(width)?.at, temporary(2 * width)?.at);
         pass.rows_product(ctx, "input_gradient", [dh, dy, tiles], down, [width, hidden])?;
         let pointers = [d, weighted_h, dweights.at, products, dh, weights].map(Arg::from);

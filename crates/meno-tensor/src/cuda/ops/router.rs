@@ -115,7 +115,8 @@ impl Choice<'_> {
         let ([rows_, experts_], [top_k, groups_, kept]) = (sizes, limits);
         let (normalizes, scale) = (gate.norm_topk_prob.into(), factor(gate).into());
         let args = [
-            chosen, weights, load, scores, bias, rows_, experts_, scoring, top_k, groups_, kept, rule, normalizes, scale,
+            chosen, weights, load, scores, bias, rows_, experts_, scoring, top_k, groups_, kept, rule, normalizes,
+            scale,
         ];
         (warps(rows, experts + groups), args)
     }
