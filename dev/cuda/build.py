@@ -10,7 +10,7 @@ the compiler cannot be installed.
 The pack: a line `meno kernels 1`, a line `NAME HASH LENGTH` for each source, an empty line, then the fat binaries, each
 at the next multiple of 64 bytes. HASH is FNV-1a (64 bits) of the source and of all headers; cuda/kernels.rs checks it.
 """
-import argparse, concurrent.futures, os, pathlib, subprocess, sys, tempfile, venv
+import argparse, concurrent.futures, os, pathlib, re, subprocess, sys, tempfile, venv
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "crates/meno-tensor/src/cuda/kernels"
@@ -60,9 +60,20 @@ def compile_kernel(nvcc, source, out):
     return out.read_bytes()
 
 
+def check_names(sources):
+    """Kernels of all sources are found by name, so no name may occur twice."""
+    seen = {}
+    for source in sources:
+        for name in re.findall(r"^KERNEL\(\w+, (\w+)\)", source.read_text(), re.MULTILINE):
+            if name in seen:
+                sys.exit(f"kernel {name} is in {seen[name]} and in {source.name}")
+            seen[name] = source.name
+
+
 def pack(nvcc):
     headers = b"".join(path.read_bytes() for path in sorted(KERNELS.glob("*.cuh")))
     sources = sorted(KERNELS.glob("*.cu"))
+    check_names(sources)
     with tempfile.TemporaryDirectory() as directory, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         outs = [pathlib.Path(directory) / f"{source.stem}.fatbin" for source in sources]
         images = list(pool.map(lambda pair: compile_kernel(nvcc, *pair), zip(sources, outs)))
