@@ -4,7 +4,8 @@
 usage: dev/cuda/build.py [--check] [--nvcc PATH]
 
 Without --nvcc, the pinned compiler is installed from PyPI into a throw-away environment; nothing else of CUDA is needed.
---check compiles everything but only compares: it fails if the committed file is stale.
+--check compiles everything but only compares: it fails with exit code 1 if the committed file is stale, and with 3 if
+the compiler cannot be installed.
 
 The pack: a line `meno kernels 1`, a line `NAME HASH LENGTH` for each source, an empty line, then the fat binaries, each
 at the next multiple of 64 bytes. HASH is FNV-1a (64 bits) of the source and of all headers; cuda/kernels.rs checks it.
@@ -36,7 +37,9 @@ FLAGS = ["-std=c++17", "-O3", "-fmad=false", "-fatbin", "-Xfatbin=-compress-all"
 
 def install(directory):
     venv.create(directory, with_pip=True)
-    subprocess.run([f"{directory}/bin/pip", "install", "--quiet", *PINNED], check=True)
+    if subprocess.run([f"{directory}/bin/pip", "install", "--quiet", *PINNED]).returncode != 0:
+        print("the compiler cannot be installed from PyPI", file=sys.stderr)
+        sys.exit(3)
     return next(pathlib.Path(directory).glob("lib/python3*/site-packages/nvidia/cu13/bin/nvcc"))
 
 

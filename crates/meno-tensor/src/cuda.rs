@@ -6,6 +6,7 @@
 
 mod batch;
 mod buffer;
+mod columns;
 mod context;
 mod driver;
 mod dtypes;
@@ -13,6 +14,7 @@ mod executor;
 mod kernels;
 mod kv_store;
 mod log_softmax;
+mod measure;
 mod ops;
 mod optim;
 mod product;

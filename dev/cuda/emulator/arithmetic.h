@@ -82,6 +82,7 @@ inline float __log2f(float a) { return log2f(a); }
 inline float __powf(float a, float b) { return powf(a, b); }
 inline float __sinf(float a) { return sinf(a); }
 inline float __cosf(float a) { return cosf(a); }
+inline void __sincosf(float a, float* sine, float* cosine) { sincosf(a, sine, cosine); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float fdividef(float a, float b) { return a / b; }
 inline float __saturatef(float a) { return a > 0.0f ? (a < 1.0f ? a : 1.0f) : 0.0f; }

@@ -1,6 +1,7 @@
 // Runs the blocks of a grid: starts threads, switches between those that can go on, reports deadlocks.
 #include "block.h"
 #include "fiber.h"
+#include "settings.h"
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -66,7 +67,7 @@ struct Warp {
 Launch launch;
 Thread threads[MAX_THREADS];
 int thread_count;  // in a block
-int next_thread;   // the first one that has not started
+int next_thread;   // how many have started
 int alive;         // threads that have not returned, including those not started
 ReadyQueue ready;
 Barrier barriers[16];
@@ -197,7 +198,10 @@ void run_thread(int number, Fiber* fiber) {
 void fiber_main() {
     Fiber* self = new_fiber;
     for (;;) {
-        while (ready.empty() && next_thread < thread_count) run_thread(next_thread++, self);
+        while (ready.empty() && next_thread < thread_count) {
+            int started = next_thread++;
+            run_thread(settings.reverse ? thread_count - 1 - started : started, self);
+        }
         free_fibers.push_back(self);
         leave(self);
     }
@@ -310,10 +314,12 @@ void run_grid(const Launch& wanted) {
     thread_count = int(wanted.block.x * wanted.block.y * wanted.block.z);
     runner = pthread_self();
     running = true;
-    for (unsigned z = 0; z < wanted.grid.z; z++)
-        for (unsigned y = 0; y < wanted.grid.y; y++)
-            for (unsigned x = 0; x < wanted.grid.x; x++) {
+    const dim3& grid = wanted.grid;
+    for (unsigned z = 0; z < grid.z; z++)
+        for (unsigned y = 0; y < grid.y; y++)
+            for (unsigned x = 0; x < grid.x; x++) {
                 blockIdx = {x, y, z};
+                if (settings.reverse) blockIdx = {grid.x - 1 - x, grid.y - 1 - y, grid.z - 1 - z};
                 run_block();
             }
     running = false;

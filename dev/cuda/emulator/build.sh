@@ -17,7 +17,7 @@ device=$(cd "$device" && pwd)
 
 compiler=${CXX:-g++}
 flags=(-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing
-    -Wall -Wno-unknown-pragmas -Wno-unused -Wno-psabi "-DMENO_EMULATOR=1" -I"$here" -I"$kernels" -I"$device" "$@")
+    -Wall -Wno-unknown-pragmas -Wno-unused -Wno-sign-compare -Wno-psabi "-DMENO_EMULATOR=1" -I"$here" -I"$kernels" -I"$device" "$@")
 
 # One build at a time in a directory.
 exec 9>"$out/lock"

@@ -26,6 +26,7 @@ static void read_number(const char* name, long& value) {
 
 void read_settings() {
     long devices = 1, memory = 4l << 30, version = 13000, compute = 90, lose_after = -1, trace = 0, lazy = 1;
+    long reverse = 0;
     read_number("MENO_EMULATOR_DEVICES", devices);
     read_number("MENO_EMULATOR_MEMORY", memory);
     read_number("MENO_EMULATOR_DRIVER", version);
@@ -33,8 +34,9 @@ void read_settings() {
     read_number("MENO_EMULATOR_LOSE_AFTER", lose_after);
     read_number("MENO_EMULATOR_TRACE", trace);
     read_number("MENO_EMULATOR_LAZY", lazy);
-    settings = {int(devices), size_t(memory), int(version), int(compute), lose_after, trace != 0, lazy != 0,
-                lazy > 1};
+    read_number("MENO_EMULATOR_REVERSE", reverse);
+    settings = {int(devices), size_t(memory), int(version), int(compute), lose_after, trace != 0, reverse != 0,
+                lazy != 0, lazy > 1};
 }
 
 CUresult refuse(CUresult error, const char* format, ...) {

@@ -1,6 +1,7 @@
 // What kernels see when they are compiled for the CPU: CUDA's language and the names of device.cuh.
 #pragma once
 #include <algorithm>
+#include <cassert>
 #include <climits>
 #include <cmath>
 #include <cstdint>

@@ -53,6 +53,38 @@ void check_slack(const Allocation& allocation, const char* start) {
         }
 }
 
+// Large allocations are private mappings of a file of 0xFF instead of a fill: only what is written costs memory.
+constexpr size_t PATTERN = 32 << 20;
+
+int pattern_file() {
+    static int file = -1;
+    if (file >= 0) return file;
+    file = memfd_create("meno-emulator-pattern", MFD_CLOEXEC);
+    if (file < 0 || ftruncate(file, PATTERN) != 0) return file = -1;
+    void* contents = mmap(nullptr, PATTERN, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (contents == MAP_FAILED) return file = -1;
+    memset(contents, 0xFF, PATTERN);
+    munmap(contents, PATTERN);
+    return file;
+}
+
+// Makes reserved addresses usable, with contents of 0xFF.
+bool fill_mapping(char* start, size_t bytes) {
+    int file = bytes > PATTERN ? pattern_file() : -1;
+    if (file < 0) {
+        if (mprotect(start, bytes, PROT_READ | PROT_WRITE) != 0) return false;
+        memset(start, 0xFF, bytes);
+        return true;
+    }
+    for (size_t done = 0; done < bytes; done += PATTERN) {
+        size_t part = bytes - done < PATTERN ? bytes - done : PATTERN;
+        if (mmap(start + done, part, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) ==
+            MAP_FAILED)
+            return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 void* allocate_global(size_t bytes, int device) {
@@ -62,11 +94,10 @@ void* allocate_global(size_t bytes, int device) {
     if (memory == MAP_FAILED) return nullptr;
     char* mapping = static_cast<char*>(memory);
     size_t usable = mapped - 2 * PAGE;
-    if (mprotect(mapping + PAGE, usable, PROT_READ | PROT_WRITE) != 0) {
+    if (!fill_mapping(mapping + PAGE, usable)) {
         munmap(mapping, mapped);
         return nullptr;
     }
-    memset(mapping + PAGE, 0xFF, usable);
     char* start = mapping + PAGE + usable - used;
     allocations[reinterpret_cast<uintptr_t>(start)] = {bytes, mapping, mapped, device};
     return start;
@@ -115,6 +146,10 @@ int device_of_global(const void* pointer) {
 
 void describe_address(const void* address, char* text, size_t size) {
     uintptr_t where = reinterpret_cast<uintptr_t>(address);
+    if (where < PAGE) {
+        snprintf(text, size, "a null pointer");
+        return;
+    }
     for (const auto& [start, bytes] : freed)
         if (where >= start && where < start + bytes) {
             snprintf(text, size, "byte %zu of a freed allocation of %zu bytes", size_t(where - start), bytes);
@@ -146,12 +181,14 @@ struct sigaction previous_handler[65];
 void report_fault(int signal, const void* address) {
     char position[256], place[256], message[700];
     describe_position(position, sizeof position);
-    if (is_stack_guard(address))
+    if (signal == SIGFPE)
+        snprintf(place, sizeof place, "integer division by zero");
+    else if (is_stack_guard(address))
         snprintf(place, sizeof place, "the stack of the thread overflows");
     else
         describe_address(address, place, sizeof place);
-    int length = snprintf(message, sizeof message, "CUDA emulator: %s: invalid access to %p (signal %d): %s\n",
-                          position, address, signal, place);
+    int length = snprintf(message, sizeof message, "CUDA emulator: %s: fault at %p (signal %d): %s\n", position,
+                          address, signal, place);
     ssize_t ignored = write(STDERR_FILENO, message, size_t(length));
     (void)ignored;
 }
@@ -179,6 +216,7 @@ void install_fault_handler() {
     sigemptyset(&action.sa_mask);
     sigaction(SIGSEGV, &action, &previous_handler[SIGSEGV]);
     sigaction(SIGBUS, &action, &previous_handler[SIGBUS]);
+    sigaction(SIGFPE, &action, &previous_handler[SIGFPE]);
 }
 
 void prepare_fault_stack() {

@@ -11,6 +11,7 @@ struct Settings {
     int compute = 90;
     long lose_after = -1;  // negative: never
     bool trace = false;
+    bool reverse = false;     // blocks and threads start in descending order
     bool lazy = true;         // copies and products happen as late as the waits allow
     bool late_loads = false;  // so do TMA loads
 };

@@ -7,6 +7,29 @@ inline void __syncthreads(EMULATOR_SITE) {
     emulator::block_barrier(0, 0, true, "__syncthreads", EMULATOR_HERE);
 }
 
+namespace emulator {
+// Sums a predicate over the block; the barriers keep the sums of successive calls apart.
+inline int count_in_block(bool predicate, const char* operation, Site site) {
+    static int count;
+    block_barrier(0, 0, true, operation, site);
+    count = 0;
+    block_barrier(0, 0, true, operation, site);
+    count += predicate;
+    block_barrier(0, 0, true, operation, site);
+    return count;
+}
+}  // namespace emulator
+
+inline int __syncthreads_count(int predicate, EMULATOR_SITE) {
+    return emulator::count_in_block(predicate != 0, "__syncthreads_count", EMULATOR_HERE);
+}
+inline int __syncthreads_or(int predicate, EMULATOR_SITE) {
+    return emulator::count_in_block(predicate != 0, "__syncthreads_or", EMULATOR_HERE) != 0;
+}
+inline int __syncthreads_and(int predicate, EMULATOR_SITE) {
+    return emulator::count_in_block(predicate == 0, "__syncthreads_and", EMULATOR_HERE) == 0;
+}
+
 // A barrier of `threads` threads of the block, in PTX bar.sync.
 inline void named_bar(int id, int threads, EMULATOR_SITE) {
     emulator::block_barrier(id, threads, true, "named_bar", EMULATOR_HERE);
@@ -153,6 +176,8 @@ inline unsigned __reduce_and_sync(unsigned mask, unsigned value, EMULATOR_SITE) 
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __threadfence_system() {}
+inline void __nanosleep(unsigned) {}
+[[noreturn]] inline void __trap() { emulator::kernel_error("__trap()"); }
 
 #define EMULATOR_ATOMIC(name, type, expression)             \
     inline type name(type* address, type value) {           \

@@ -18,6 +18,7 @@ use crate::ops::Program;
 use crate::precision::Precision;
 use crate::tape::{Activation, Dtype, Losses, Outputs, Plan, ScheduleStep};
 use half::bf16;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -168,7 +169,7 @@ impl CudaExecutor {
             ints: &self.ints,
             declared_ints: &io.ints,
             adds: &plan.adds[i],
-            scratch: &mut self.scratch,
+            scratch: RefCell::new(&mut self.scratch),
             rope_tables: &mut self.rope_tables,
         };
         let start = Instant::now();

@@ -186,7 +186,7 @@ mod tests {
         });
         for (gpu, kind) in cards.flat_map(|gpu| [(gpu.clone(), OptimizerKind::AdamW), (gpu, OptimizerKind::Muon)]) {
             let mut layout = ParamLayout::default();
-            layout.declare("norm.weight", &[37]);
+            layout.declare("norm.weight", &[1, 37]);
             layout.declare("a.weight", &[5, 7]);
             let layout = Arc::new(layout);
             let mut weights = CudaWeights::new(&gpu, layout.clone()).unwrap();

@@ -23,7 +23,8 @@ pub(crate) struct Args {
     /// Seed of everything random: data, weights, sampling
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// tiny (the whole report, in minutes), smoke (every stage, in seconds), or your own recipe, a .toml file
+    /// tiny (the whole report, in minutes), small (170 M parameters, for one GPU), smoke (every stage, in seconds), or
+    /// your own recipe, a .toml file
     #[arg(long, default_value = "tiny", value_name = "NAME|FILE")]
     preset: String,
     #[arg(long, value_name = "NAME", help = format!("{DEVICES} [default: the preset's]"))]
@@ -48,7 +49,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-seed{}", args.seed)));
     output::run_directory(&out, &Inputs::default())?;
     let command = provenance::command_line(std::env::args());
-    let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
+    let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"))
+        .on(settings.device);
     let titles = Stage::ALL.map(Stage::title);
     let title = format!("meno replicate, seed {}", args.seed);
     let mut view = if args.plain { LiveView::plain(&title, &titles) } else { LiveView::new(&title, &titles) };

@@ -108,8 +108,21 @@ template <bool wait> __device__ void copy_through(uint4* out, const uint4* in) {
 KERNEL(64, copy_with_wait)(uint4* out, const uint4* in) { copy_through<true>(out, in); }
 KERNEL(64, copy_without_wait)(uint4* out, const uint4* in) { copy_through<false>(out, in); }
 
+KERNEL(256, count_predicates)(int* out) {
+    int total = 0;
+    for (int round = 0; round < 3; round++) total = total * 1000 + __syncthreads_count(threadIdx.x % 3 == round);
+    out[threadIdx.x] = total;
+}
+
 // ---- mistakes
 
+// A barrier is missing between the write and the read of the thread below.
+KERNEL(256, missing_barrier)(int* out) {
+    SHARED_MEMORY(memory);
+    int* values = reinterpret_cast<int*>(memory);
+    values[threadIdx.x] = threadIdx.x;
+    out[threadIdx.x] = values[threadIdx.x == 0 ? 0 : threadIdx.x - 1];
+}
 KERNEL(256, write_past_end)(float* y, int n) { y[n] = 1.0f; }
 KERNEL(256, read_at)(float* y, const float* x) { y[0] = x[0]; }
 KERNEL(256, barrier_not_reached)(float* y) {

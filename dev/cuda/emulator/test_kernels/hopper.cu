@@ -36,6 +36,21 @@ KERNEL(32, move_box)(const __grid_constant__ CUtensorMap from, const __grid_cons
     }
 }
 
+KERNEL(32, move_box_4d)(const __grid_constant__ CUtensorMap from, const __grid_constant__ CUtensorMap to) {
+    SHARED_MEMORY(memory);
+    uint32_t tile = smem_u32(memory), barrier = tile + 1024;
+    if (threadIdx.x == 0) {
+        mbar_init(barrier, 1);
+        fence_init();
+        mbar_expect(barrier, 192);
+        tma_load4(tile, &from, 0, 3, 2, 1, barrier);
+        mbar_wait(barrier, 0);
+        tma_store4(&to, tile, 0, 0, 1, 0);
+        bulk_commit();
+        bulk_wait<0>();
+    }
+}
+
 // The mistakes that the kernel below can make.
 enum Mistake { NONE, NO_WAIT_FOR_DATA, WRONG_PHASE, EARLY_RELEASE, NO_ARRIVAL, READ_BEFORE_WAIT };
 

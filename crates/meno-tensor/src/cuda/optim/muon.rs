@@ -83,7 +83,7 @@ impl Muon {
         gpu.launch("muon_momentum", Launch::blocks(blocks, THREADS), args)?;
         root_of_sum(gpu, norm, self.sums.at(), blocks)?;
         gpu.launch("muon_normalize", Launch::elements(n), &mut [x.into(), norm.into(), Arg::long(n)])?;
-        let x = self.orthogonalise(gpu, step.shape)?;
+        let x = self.orthogonalize(gpu, step.shape)?;
         let rate = step.learning_rate * 0.2 * (rows.max(cols) as f32).sqrt();
         let (rounded, keep) = (step.rounded.unwrap_or(0), step.keep);
         let args = &mut [step.values.into(), rounded.into(), x.into(), keep.into(), rate.into(), Arg::long(n)];
@@ -91,7 +91,7 @@ impl Muon {
     }
 
     /// Computes the nearly orthogonal factor of the matrix in `x[0]`; returns its address.
-    fn orthogonalise(&self, gpu: &Gpu, [rows, cols]: [usize; 2]) -> Result<u64, Error> {
+    fn orthogonalize(&self, gpu: &Gpu, [rows, cols]: [usize; 2]) -> Result<u64, Error> {
         let n = rows.min(cols);
         let matrix = |memory: &Memory, cols| Tensor::new(memory.at(), Dtype::F32, cols);
         let [mut x, mut next] = self.x.each_ref().map(|memory| matrix(memory, cols));
@@ -117,5 +117,5 @@ impl Muon {
 
 /// y = a · b in f32.
 fn multiply(gpu: &Gpu, a: Factor, b: Factor, y: Tensor, shape: [usize; 3]) -> Result<(), Error> {
-    Product { a, b, y, shape, precision: Precision::F32, bias: 0, residual: 0, add: false }.run_on(gpu)
+    Product { a, b, y, shape, precision: Precision::F32, bias: 0, residual: 0, add: false }.run_f32(gpu)
 }

@@ -2,9 +2,10 @@
 //! a profile by op.
 
 use super::measures::{median, peak_rss_mb};
+use super::preset::Preset;
 use crate::arguments::{DeviceArg, thread_count, threads_of};
 use crate::progress::{Unit, Work};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use meno_model::{Config, Model, TrainOptions};
 use meno_tensor::backend::{Buffer, Executor, OpTime, Optimizer, Pass, Profile};
@@ -63,46 +64,6 @@ fn precision() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(["f32", "bf16"]).try_map(|name| name.parse())
 }
 
-/// The networks of PyTorch's and transformers' scripts in docs/log.md, section "Training speed".
-#[derive(clap::ValueEnum, Clone, Copy, Debug)]
-enum Preset {
-    /// Llama, 6 layers × 256, vocabulary 8192, 8 × 256 tokens
-    #[value(name = "W2")]
-    W2,
-    /// Llama, 4 layers × 128, vocabulary 512, 16 × 128 tokens
-    #[value(name = "W2t")]
-    W2t,
-    /// DeepSeek-V3 (MLA, MoE of 16 experts), 6 layers × 256, vocabulary 8192, 8 × 256 tokens
-    #[value(name = "V3")]
-    V3,
-    /// The shape of Qwen2.5-0.5B, 8 × 2048 tokens: for a GPU
-    #[value(name = "qwen2.5-0.5b")]
-    Qwen,
-    /// DeepSeek-V3 with 672 M parameters, 177 M active, 8 × 2048 tokens: for a GPU
-    #[value(name = "V3-mid")]
-    V3Mid,
-}
-
-impl Preset {
-    fn config(self) -> &'static str {
-        match self {
-            Preset::W2 => include_str!("presets/w2.json"),
-            Preset::W2t => include_str!("presets/w2t.json"),
-            Preset::V3 => include_str!("presets/v3.json"),
-            Preset::Qwen => include_str!("presets/qwen2.5-0.5b.json"),
-            Preset::V3Mid => include_str!("presets/v3-mid.json"),
-        }
-    }
-    /// The number of sequences and the tokens in each.
-    fn batch(self) -> (usize, usize) {
-        match self {
-            Preset::W2 | Preset::V3 => (8, 256),
-            Preset::W2t => (16, 128),
-            Preset::Qwen | Preset::V3Mid => (8, 2048),
-        }
-    }
-}
-
 /// The measurements.
 #[derive(Serialize)]
 struct Report {
@@ -148,11 +109,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     ensure!(args.steps > 0, "--steps is 0: expected at least 1");
     let (network, config) = match &args.config {
         Some(path) => (path.display().to_string(), Config::load(path)?),
-        None => {
-            let name = format!("{:?}", args.preset);
-            let value = serde_json::from_str(args.preset.config()).context("the preset's config")?;
-            (name.clone(), Config::from_value(&name, value)?)
-        }
+        None => args.preset.config()?,
     };
     let (sequences, length) = match args.config {
         Some(_) => (8, 256.min(config.max_position_embeddings)),
