@@ -93,7 +93,7 @@ impl Scratch {
     }
     /// Returns the address of `bytes` bytes that are free until the op ends.
     pub(super) fn take(&mut self, bytes: usize) -> Result<u64, Error> {
-        let bytes = bytes.next_multiple_of(256);
+        let bytes = bytes.max(1).next_multiple_of(256);
         let room = self.blocks.last().map_or(0, Memory::bytes);
         if self.used + bytes > room {
             self.blocks.push(self.gpu.allocate((2 * room).max(bytes).max(1 << 20), "scratch memory")?);
