@@ -1,5 +1,5 @@
 # What CI runs is `make check` and a small `meno replicate`.
-.PHONY: fmt lint test docs check bench page
+.PHONY: fmt lint test docs check bench page cuda
 
 fmt:            ## format the code
 	cargo fmt --all
@@ -19,6 +19,9 @@ check: lint test docs
 
 page:           ## the chat page: its modules, then the page in a headless Chromium
 	node --test --test-concurrency=1 dev/page/
+
+cuda:           ## compile the CUDA kernels with the pinned compiler
+	python3 dev/cuda/build.py
 
 bench:          ## kernels and the training step
 	cargo bench -p meno-tensor --features testing --locked

@@ -24,6 +24,7 @@
 
 pub mod block;
 pub mod config;
+pub mod contract;
 pub mod convert;
 pub mod date;
 pub mod deepseek_v3;

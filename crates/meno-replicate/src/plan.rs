@@ -98,7 +98,7 @@ impl Network {
     ) -> Result<Network, Error> {
         let mut network = network.clone();
         network["vocab_size"] = tokenizer.vocab_size().next_multiple_of(16).into();
-        let mut model = Model::random(Config::from_value("network", network)?, seed)?;
+        let mut model = Model::random_on(s.device, Config::from_value("network", network)?, seed)?;
         let (e, task) = (&s.evaluation, s.arithmetic(seed));
         let asked = training_questions(&task, tokenizer, 0);
         let questions = (0..e.max_sequences as u64).map(|i| asked.question(i)).collect::<Result<Vec<_>, _>>()?;

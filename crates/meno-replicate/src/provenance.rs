@@ -1,6 +1,7 @@
 //! The origin of a report: program, machine, time and command.
 
 use meno_model::date::utc;
+use meno_tensor::device::Device;
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,8 @@ pub struct Provenance {
     pub cpu: String,
     /// The instruction set that the kernels use.
     pub kernels: String,
+    /// The name of the GPU that trains and samples; empty on a CPU.
+    pub gpu: String,
     /// The time the report was written, in UTC.
     pub date: String,
 }
@@ -35,8 +38,18 @@ impl Provenance {
             commit: commit.to_owned(),
             cpu: cpu(),
             kernels: format!("{:?}", meno_tensor::cpu::simd::level()).to_lowercase(),
+            gpu: String::new(),
             date: date(seconds),
         }
+    }
+
+    /// Names the card if the device is a GPU.
+    pub fn on(mut self, device: Device) -> Provenance {
+        if let Device::Cuda(number) = device {
+            let card = meno_tensor::cuda::cards().ok().and_then(|cards| cards.into_iter().nth(number));
+            self.gpu = card.map(|card| card.name).unwrap_or_default();
+        }
+        self
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::corpus::Corpus;
 use meno_eval::Split;
 use meno_eval::tasks::arithmetic::Arithmetic;
+use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use meno_train::error::Error;
 use meno_train::grpo::Grpo;
@@ -22,6 +23,9 @@ pub struct Settings {
     pub description: String,
     /// The input type of all GEMMs.
     pub precision: Precision,
+    /// The device that trains and samples.
+    #[serde(default)]
+    pub device: Device,
     /// The questions.
     pub task: TaskSettings,
     /// The pretraining text.
@@ -128,8 +132,11 @@ pub struct FromTraces {
 }
 
 /// The presets built into the binary, by name.
-const PRESETS: [(&str, &str); 2] =
-    [("tiny", include_str!("../presets/tiny.toml")), ("smoke", include_str!("../presets/smoke.toml"))];
+const PRESETS: [(&str, &str); 3] = [
+    ("tiny", include_str!("../presets/tiny.toml")),
+    ("small", include_str!("../presets/small.toml")),
+    ("smoke", include_str!("../presets/smoke.toml")),
+];
 
 impl Settings {
     /// Loads a preset by name, or the recipe in a `.toml` file.
@@ -196,7 +203,7 @@ mod tests {
             let broken = text.replacen("[task]", "[task]\nnonsense = 1", 1);
             assert!(toml::from_str::<Settings>(&broken).unwrap_err().to_string().contains("nonsense"));
         }
-        assert!(Settings::load("huge").unwrap_err().to_string().contains("`tiny`, `smoke`"));
+        assert!(Settings::load("huge").unwrap_err().to_string().contains("`tiny`, `small`, `smoke`"));
         // With fewer problems the intervals of the report would be too wide.
         assert!(Settings::load("tiny").unwrap().evaluation.problems >= 500);
     }

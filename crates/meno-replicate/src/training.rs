@@ -12,7 +12,7 @@ use crate::stage_logger::StageLogger;
 use crate::trace_reading::read;
 use crate::worked_steps::translate;
 use meno_eval::tasks::arithmetic::{Expression, parse_question};
-use meno_model::{Config, Model};
+use meno_model::{Config, LoadOptions, Model};
 use meno_train::checkpoint::{self, Checkpoints};
 use meno_train::data::Example;
 use meno_train::rejection_sampling::{Tally, Trace};
@@ -54,6 +54,12 @@ impl Replication<'_> {
         Ok((!summary.stopped).then_some(summary))
     }
 
+    /// Loads the model of a stage.
+    fn load(&self, stage: Stage) -> Result<Model, Error> {
+        let options = LoadOptions { device: self.settings.device, ..LoadOptions::default() };
+        Ok(Model::load_with(&self.dir(stage), options, &mut |_, _| {})?)
+    }
+
     /// Pretrains `network` with random initial weights.
     pub(crate) fn pretrain(&mut self, dir: &Path, p: &Pretraining, network: &Value) -> Interruptible<StageOutput> {
         let tokenizer = self.tokenizer();
@@ -62,7 +68,7 @@ impl Replication<'_> {
         network["vocab_size"] = tokenizer.vocab_size().next_multiple_of(16).into();
         network["bos_token_id"] = tokenizer.bos().into();
         network["eos_token_id"] = tokenizer.eos().first().copied().into();
-        let mut model = Model::random(Config::from_value("network", network)?, p.train.seed)?;
+        let mut model = Model::random_on(self.settings.device, Config::from_value("network", network)?, p.train.seed)?;
         let (task, corpus) = (self.task.clone(), self.settings.corpus.clone());
         let documents = CorpusDocuments { corpus: &corpus, task: &task, tokenizer: &tokenizer, seed: self.seed };
         let every = (p.train.max_steps / 4).max(50);
@@ -82,7 +88,7 @@ impl Replication<'_> {
         block: u64,
     ) -> Interruptible<StageOutput> {
         let tokenizer = self.tokenizer();
-        let mut model = Model::load(&self.dir(from))?;
+        let mut model = self.load(from)?;
         let task = self.task.clone();
         let questions = training_questions(&task, &tokenizer, first_question(block));
         let rewards = r.grpo.rewards()?;
@@ -110,7 +116,7 @@ impl Replication<'_> {
             .filter_map(|t| Some((t, text(t)?)))
             .map(|(t, text)| example(&tokenizer, &t.question.prompt_text, &text))
             .collect::<Result<_, _>>()?;
-        let mut model = Model::load(&self.dir(from))?;
+        let mut model = self.load(from)?;
         if examples.is_empty() {
             // No answer was right and readable, so there is nothing to train on. The results will show it.
             let mut to = Checkpoints::new(dir, 0);
@@ -140,7 +146,7 @@ impl Replication<'_> {
             return Ok(Some(done));
         }
         let tokenizer = self.tokenizer();
-        let mut model = Model::load(&self.dir(lesson.teacher))?;
+        let mut model = self.load(lesson.teacher)?;
         let task = self.task.clone();
         let questions = training_questions(&task, &tokenizer, first_question(lesson.block));
         let precision = self.settings.precision;

@@ -48,6 +48,14 @@ pub trait Backend: Send + Sync + Debug {
     fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn Optimizer>, Error>;
     /// Returns √Σ g² over the gradients of all trainable parameters. The bits do not depend on the number of threads.
     fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn Buffer) -> Result<f64, Error>;
+    /// Returns the free and the total memory in bytes, if the device has memory of its own.
+    fn memory(&self) -> Result<Option<[usize; 2]>, Error> {
+        Ok(None)
+    }
+    /// Waits until all earlier work is done, for measurements. Reading a result waits too.
+    fn synchronize(&self) -> Result<(), Error> {
+        Ok(())
+    }
     /// Normalizes one row of logits with the arithmetic of this device's loss head and leaves exp(z − max) in the row.
     /// The log-probability of a sampled token therefore has the same bits as in scoring.
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax;

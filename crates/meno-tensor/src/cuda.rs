@@ -14,10 +14,12 @@ mod executor;
 mod kernels;
 mod kv_store;
 mod log_softmax;
+mod measure;
 mod ops;
 mod optim;
 mod product;
 mod results;
+mod rope_tables;
 mod weights;
 
 pub use driver::{Card, cards};
@@ -76,6 +78,12 @@ impl Backend for Cuda {
     }
     fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn backend::Buffer) -> Result<f64, Error> {
         optim::gradient_norm(layout, own(grads))
+    }
+    fn memory(&self) -> Result<Option<[usize; 2]>, Error> {
+        Ok(Some([self.gpu.free_memory()?, self.gpu.card.memory]))
+    }
+    fn synchronize(&self) -> Result<(), Error> {
+        self.gpu.synchronize()
     }
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
         log_softmax::exp_row(logits, inv_temperature)

@@ -2,11 +2,14 @@
 
 mod open;
 
+use crate::precision::Precision;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// A device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Device {
     /// The CPU, with kernels for its instruction sets.
     #[default]
@@ -17,6 +20,16 @@ pub enum Device {
     Cuda(usize),
 }
 
+impl Device {
+    /// Returns the precision in which a network runs unless another is asked for: bf16 on a GPU, f32 elsewhere.
+    pub fn default_precision(self) -> Precision {
+        match self {
+            Device::Cpu | Device::Reference => Precision::F32,
+            Device::Cuda(_) => Precision::Bf16,
+        }
+    }
+}
+
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -24,6 +37,19 @@ impl fmt::Display for Device {
             Device::Reference => f.write_str("reference"),
             Device::Cuda(number) => write!(f, "cuda:{number}"),
         }
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> String {
+        device.to_string()
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = UnknownDevice;
+    fn try_from(name: String) -> Result<Device, UnknownDevice> {
+        name.parse()
     }
 }
 

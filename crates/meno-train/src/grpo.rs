@@ -38,9 +38,13 @@ use crate::training::{self, MadeStep, Stage, StageState};
 use advantages::{advantages, mean_std, zero_variance};
 use health::{Figures, Monitor};
 use meno_engine::Generator;
-use meno_model::Model;
+use meno_model::{Model, contract};
 use meno_tensor::backend::Buffer;
+use meno_tensor::device::Device;
 use serde::{Deserialize, Serialize};
+
+/// Tokens of the batch in which the numerics contract is checked, at most.
+const CONTRACT_ROWS: usize = 4096;
 
 /// State of a GRPO run besides weights and optimizer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -88,9 +92,29 @@ impl Grpo {
         run: &mut Run,
     ) -> Result<Summary, Error> {
         self.check(train, rewards)?;
+        check_contract(model, train, run.observer)?;
         let mut stage = GrpoRun::new(self, train, model, task, rewards)?;
         training::train(&mut stage, train.max_steps, model, run)
     }
+}
+
+/// Checks on a GPU that tokens have the same bits when they are sampled and when they are trained on, for this network.
+/// Otherwise prints a note: training still works, but is not exactly on-policy.
+fn check_contract(model: &mut Model, train: &Train, observer: &mut dyn Observer) -> Result<(), Error> {
+    let device = model.backend().device();
+    if !matches!(device, Device::Cuda(_)) {
+        return Ok(()); // the tests show it for every CPU
+    }
+    let comparisons = contract::check(model, train.precision, train.max_tokens.min(CONTRACT_ROWS))?;
+    let broken: Vec<&str> = comparisons.iter().filter(|c| !c.equal).map(|c| c.with).collect();
+    if !broken.is_empty() {
+        let when = broken.join(", ");
+        observer.on_note(&format!(
+            "{device} does not keep the numerics contract for this network: log-probabilities have other bits when \
+             {when}. Training is not exactly on-policy, and sampling/logprob_gap is not 0"
+        ));
+    }
+    Ok(())
 }
 
 impl Stage for GrpoRun<'_> {

@@ -29,11 +29,13 @@ impl ModelName {
     }
 }
 
+/// The devices of `--device`, for help texts.
+pub(crate) const DEVICES: &str = "Device: auto (the CPU), cpu, cuda or cuda:N (an NVIDIA GPU; not yet run on a GPU), or reference, which checks the others with plain scalar loops (slow)";
+
 /// The device that runs the network.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct DeviceArg {
-    /// Device: auto, cpu, or reference, which checks the others with plain scalar loops (slow)
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    #[arg(long, value_name = "NAME", default_value = "auto", help = DEVICES)]
     pub device: Device,
 }
 

@@ -94,15 +94,9 @@ pub(crate) fn load_precision() -> impl TypedValueParser<Value = LoadPrecision> {
     .try_map(|name| name.parse())
 }
 
-/// Loads a network; returns it with the precision of its products. `default` is that of matrices that are not
-/// quantized.
-pub(crate) fn load(
-    path: &Path,
-    precision: LoadPrecision,
-    device: Device,
-    default: Precision,
-) -> Result<(Model, Precision)> {
-    let (options, precision) = precision.resolve(default);
+/// Loads a network; returns it with the precision of its products.
+pub(crate) fn load(path: &Path, precision: LoadPrecision, device: Device) -> Result<(Model, Precision)> {
+    let (options, precision) = precision.resolve(device.default_precision());
     let options = LoadOptions { device, ..options };
     let work = Work::loading(path);
     let model = Model::load_with(path, options, &mut |read, of| work.set(read as u64, of as u64))?;

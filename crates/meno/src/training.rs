@@ -1,7 +1,7 @@
 //! Shared by the training commands: reading a recipe, loading a model, the directory of a run, Ctrl-C.
 
-use crate::arguments::thread_count;
 pub(crate) use crate::arguments::with_threads;
+use crate::arguments::{DEVICES, thread_count};
 use crate::created::Created;
 use crate::interrupt;
 use crate::live::LiveView;
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use meno_engine::TextAssets;
 use meno_eval::Split;
 use meno_model::{Config, LoadOptions, Model};
+use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use meno_train::checkpoint::{Checkpoints, RunInputs};
 use meno_train::data::{Example, TaskQuestions};
@@ -37,6 +38,8 @@ pub(crate) struct RecipeArgs {
     /// Directory of the results (run.output_dir of the recipe)
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    #[arg(long, value_name = "NAME", help = format!("{DEVICES} (model.device of the recipe)"))]
+    pub device: Option<Device>,
     /// Threads; 0 uses all cores (run.threads of the recipe)
     #[arg(long, value_name = "N", value_parser = thread_count)]
     pub threads: Option<usize>,
@@ -61,7 +64,8 @@ impl RecipeArgs {
         let model = self.model.iter().map(|path| text("model.path", path));
         let out = self.out.iter().map(|path| text("run.output_dir", path));
         let threads = self.threads.iter().map(|n| format!("run.threads={n}"));
-        let sets: Vec<String> = model.chain(out).chain(threads).chain(self.set.iter().cloned()).collect();
+        let device = self.device.iter().map(|device| format!("model.device=\"{device}\""));
+        let sets: Vec<String> = model.chain(out).chain(device).chain(threads).chain(self.set.iter().cloned()).collect();
         let recipe = recipe::load(&self.recipe, &sets)?;
         for note in recipe::notes(&recipe) {
             eprintln!("note: {note}");
@@ -91,8 +95,9 @@ impl RecipeArgs {
         let model: String = self.model.iter().map(|path| format!(" -m {}", path.display())).collect();
         let out: String = self.out.iter().map(|path| format!(" -o {}", path.display())).collect();
         let threads: String = self.threads.iter().map(|n| format!(" --threads {n}")).collect();
+        let device: String = self.device.iter().map(|device| format!(" --device {device}")).collect();
         let sets: String = self.set.iter().map(|s| format!(" --set '{s}'")).collect();
-        format!("meno {verb} {}{model}{out}{threads}{sets} --resume", self.recipe.display())
+        format!("meno {verb} {}{model}{out}{device}{threads}{sets} --resume", self.recipe.display())
     }
 }
 
@@ -118,9 +123,10 @@ pub(crate) fn model(section: &ModelSection) -> Result<Model> {
         (Some(path), None) => {
             let path = open::model(path)?;
             let work = Work::loading(&path);
-            Ok(Model::load_with(&path, LoadOptions::default(), &mut |read, of| work.set(read as u64, of as u64))?)
+            let options = LoadOptions { device: section.device, ..LoadOptions::default() };
+            Ok(Model::load_with(&path, options, &mut |read, of| work.set(read as u64, of as u64))?)
         }
-        (None, Some(config)) => Ok(Model::random(Config::load(config)?, section.init_seed)?),
+        (None, Some(config)) => Ok(Model::random_on(section.device, Config::load(config)?, section.init_seed)?),
         (None, None) => bail!("[model] needs `path` (weights to start from) or `config` (random weights)"),
         (Some(_), Some(_)) => bail!("[model] has both `path` and `config`: weights are loaded or random, not both"),
     }

@@ -6,6 +6,7 @@ use super::batch::{Cache, CudaBatch};
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory, suffix};
 use super::results::Results;
+use super::rope_tables::RopeTables;
 use super::weights::CudaWeights;
 use crate::backend::Error;
 use crate::ops::Columns;
@@ -41,6 +42,11 @@ impl Tensor {
     /// Returns the matrix from row `start`.
     pub(super) fn from_row(self, start: usize) -> Tensor {
         Tensor { at: self.at + (start * self.ld * self.dtype.bytes()) as u64, ..self }
+    }
+    /// Returns true if every row is whole, aligned pieces of four elements.
+    pub(super) fn in_fours(self) -> bool {
+        let aligned = self.at.is_multiple_of(4 * self.dtype.bytes() as u64);
+        aligned && self.ld.is_multiple_of(4) && self.cols.is_multiple_of(4)
     }
     /// Returns the suffix of kernels for its type.
     pub(super) fn suffix(self) -> &'static str {
@@ -103,6 +109,14 @@ impl Scratch {
         self.used += bytes;
         Ok(at)
     }
+    /// Returns the current end of the memory in use.
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.blocks.len(), self.used)
+    }
+    /// Frees what was taken after `mark`.
+    pub(super) fn free_from(&mut self, (blocks, used): (usize, usize)) {
+        self.used = if self.blocks.len() == blocks { used } else { 0 };
+    }
     /// Frees everything for the next op.
     pub(super) fn reset(&mut self) {
         self.used = 0;
@@ -145,6 +159,7 @@ pub(super) struct Ctx<'a> {
     pub(super) declared_ints: &'a [IntTensor],
     pub(super) adds: &'a [Activation],
     pub(super) scratch: RefCell<&'a mut Scratch>,
+    pub(super) rope_tables: &'a mut RopeTables,
 }
 
 impl Ctx<'_> {

@@ -35,6 +35,8 @@ pub struct Card {
     pub multiprocessors: i32,
     /// Peak bandwidth of the memory in bytes per second.
     pub bandwidth: f64,
+    /// Peak of dense bf16 products with f32 sums, in floating-point operations per second.
+    pub bf16_flops: f64,
     /// The version of the driver's interface, e.g. 13000 for CUDA 13.0.
     pub driver: i32,
 }
@@ -80,23 +82,36 @@ fn card(ordinal: i32, driver: i32) -> Result<Card, DriverError> {
     let device = result::device::get(ordinal)?;
     // SAFETY: the device exists.
     let get = |attribute| unsafe { result::device::get_attribute(device, attribute) };
+    let compute = (
+        get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    );
+    let multiprocessors = get(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+    let clock = 1e3 * get(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)? as f64;
     let (khz, bits) = (
         get(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
         get(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?,
     );
     Ok(Card {
         name: result::device::get_name(device)?,
-        compute: (
-            get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-            get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-        ),
+        compute,
         // SAFETY: the device exists.
         memory: unsafe { result::device::total_mem(device) }?,
-        multiprocessors: get(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        multiprocessors,
         // Two transfers per clock.
         bandwidth: 2.0 * khz as f64 * 1e3 * bits as f64 / 8.0,
+        bf16_flops: multiprocessors as f64 * clock * flops_per_cycle(compute),
         driver,
     })
+}
+
+/// Returns the bf16 operations per cycle of a multiprocessor, from the white papers of A100, GA102, AD102 and H100.
+fn flops_per_cycle(compute: (i32, i32)) -> f64 {
+    match compute {
+        (8, 0) => 2048.0,
+        (8, _) => 512.0,
+        _ => 4096.0,
+    }
 }
 
 /// Returns the driver's words for an error.
@@ -111,7 +126,8 @@ pub(super) struct Gpu {
     pub(super) card: Card,
     context: sys::CUcontext,
     stream: sys::CUstream,
-    module: sys::CUmodule,
+    /// One for each compiled source.
+    modules: Vec<sys::CUmodule>,
     functions: Mutex<HashMap<String, Function>>,
 }
 
@@ -245,9 +261,12 @@ impl Gpu {
         // SAFETY: the context is valid.
         unsafe { result::ctx::set_current(context) }?;
         let stream = result::stream::create(result::stream::StreamKind::Default)?;
-        // SAFETY: the image is a complete fat binary, aligned for its header.
-        let module = unsafe { result::module::load_data(kernels::image().as_ptr().cast()) }?;
-        Ok(Gpu { device: Device::Cuda(number), card, context, stream, module, functions: Mutex::default() })
+        let load = |image: kernels::Image| {
+            // SAFETY: the image is a complete fat binary, aligned for its header.
+            unsafe { result::module::load_data(image.bytes.as_ptr().cast()) }
+        };
+        let modules = kernels::images().into_iter().map(load).collect::<Result<_, _>>()?;
+        Ok(Gpu { device: Device::Cuda(number), card, context, stream, modules, functions: Mutex::default() })
     }
 
     pub(super) fn device(&self) -> Device {
@@ -269,6 +288,26 @@ impl Gpu {
         self.bind()?;
         // SAFETY: the stream exists.
         self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) })
+    }
+
+    /// Returns the seconds that the card takes for the work that `f` launches, by its own clock.
+    pub(super) fn time(&self, f: impl FnOnce() -> Result<(), Error>) -> Result<f64, Error> {
+        self.bind()?;
+        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT;
+        let event = || self.checked("cuEventCreate", result::event::create(flags));
+        let [start, end] = [event()?, event()?];
+        // SAFETY: the events and the stream exist.
+        let record = |event| self.checked("cuEventRecord", unsafe { result::event::record(event, self.stream) });
+        record(start)?;
+        f()?;
+        record(end)?;
+        self.synchronize()?;
+        // SAFETY: both events were recorded, and the work between them is done.
+        let milliseconds = self.checked("cuEventElapsedTime", unsafe { result::event::elapsed(start, end) })?;
+        // SAFETY: the events are not used again.
+        let destroyed = [start, end].map(|event| unsafe { result::event::destroy(event) });
+        destroyed.into_iter().try_for_each(|result| self.checked("cuEventDestroy", result))?;
+        Ok(milliseconds as f64 / 1e3)
     }
 
     /// Returns the free memory in bytes.
@@ -350,9 +389,10 @@ impl Gpu {
             Some(&function) => function,
             None => {
                 let c_name = CString::new(name).expect("invariant: a kernel's name has no zero byte");
-                // SAFETY: the module is loaded.
-                let handle = unsafe { result::module::get_function(self.module, c_name) };
-                let handle = handle.unwrap_or_else(|e| panic!("invariant: kernel {name} exists: {}", message(&e)));
+                // SAFETY: the modules are loaded.
+                let find = |&module| unsafe { result::module::get_function(module, c_name.clone()) }.ok();
+                let handle = self.modules.iter().find_map(find);
+                let handle = handle.unwrap_or_else(|| panic!("invariant: kernel {name} exists"));
                 functions.insert(name.into(), Function { handle, shared: DEFAULT_SHARED });
                 Function { handle, shared: DEFAULT_SHARED }
             }

@@ -28,7 +28,7 @@ pub fn build() -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dev/cuda/emulator/build.sh");
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
     let has_compiler = Command::new(&compiler).arg("--version").output().is_ok_and(|out| out.status.success());
-    if !script.exists() || !has_compiler {
+    if !cfg!(target_os = "linux") || !script.exists() || !has_compiler {
         return None;
     }
     let program = std::env::current_exe().expect("a test program has a path");

@@ -9,6 +9,7 @@ use meno_engine::ChatTemplate;
 use meno_eval::tasks::countdown::Countdown;
 use meno_eval::tasks::{self, TaskOptions};
 use meno_eval::{Problem, Task};
+use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub struct ModelSection {
     pub tokenizer: Option<PathBuf>,
     /// Seed of random weights.
     pub init_seed: u64,
+    /// auto, cpu, cuda (or cuda:N) or reference: the device that trains and samples.
+    pub device: Device,
 }
 
 /// `[run]`: where to write the results.

@@ -2,6 +2,7 @@
 
 mod infer;
 mod measures;
+mod preset;
 mod train;
 
 use anyhow::Result;

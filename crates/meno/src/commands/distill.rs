@@ -73,7 +73,7 @@ fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
             })
         }
         (None, Some(teacher)) => {
-            let section = ModelSection { path: Some(teacher.to_owned()), ..Default::default() };
+            let section = teacher_section(recipe, teacher);
             let (mut model, asking) = (training::model(&section)?, open::text_assets(&section)?);
             let (mut time, length) = training::with_task(&recipe.task, &asking, |task| {
                 Ok(recipe.sample.time(&mut model, recipe.train.precision, task)?)
@@ -92,12 +92,17 @@ fn time(recipe: &DistillRecipe, student: &mut Model) -> Result<Time> {
     }
 }
 
+/// The teacher as a recipe's model. It runs on the student's device.
+fn teacher_section(recipe: &DistillRecipe, teacher: &Path) -> ModelSection {
+    ModelSection { path: Some(teacher.to_owned()), device: recipe.model.device, ..ModelSection::default() }
+}
+
 /// Samples the teacher and returns the location of its traces. They are in the run's directory, so that
 /// resuming does not sample the same question twice. `None` if it was stopped.
 fn ask(args: &RecipeArgs, recipe: &DistillRecipe, teacher: &Path) -> Result<Option<PathBuf>> {
     let dir = recipe.run.output_dir.join("traces");
     let sample = SampleRecipe {
-        model: ModelSection { path: Some(teacher.to_owned()), ..Default::default() },
+        model: teacher_section(recipe, teacher),
         task: recipe.task.clone(),
         precision: recipe.train.precision,
         sample: recipe.sample.clone(),

@@ -3,7 +3,7 @@
 
 mod output;
 
-use crate::arguments::{DeviceArg, size, thread_count};
+use crate::arguments::{DEVICES, size, thread_count};
 use crate::interrupt;
 use crate::open;
 use crate::progress::{Unit, Work};
@@ -76,8 +76,8 @@ pub(crate) struct Args {
     /// Write every response to this file, one line per problem (eval.out)
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    #[command(flatten)]
-    device: DeviceArg,
+    #[arg(long, value_name = "NAME", help = format!("{DEVICES} (model.device)"))]
+    device: Option<Device>,
     /// Threads; 0 uses all cores [default: 0] (eval.threads)
     #[arg(long, value_name = "N", value_parser = thread_count)]
     threads: Option<usize>,
@@ -119,6 +119,7 @@ impl Args {
         let default_task = from.is_none().then(|| "arithmetic".to_owned());
         let flags = [
             text("model.path", path(model)),
+            text("model.device", self.device.map(|device| device.to_string())),
             text("task.name", self.task.clone().or(default_task)),
             text("task.prompt", self.prompt.clone()),
             self.sandbox.then(|| "task.sandbox=true".to_owned()),
@@ -186,7 +187,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
         false => Output::open(recipe, args.recipe_and_model()?.0.map(PathBuf::as_path), args.resume, args.force)?,
     };
     output.judged.truncate(wanted as usize);
-    let (mut model, precision) = load(recipe, args.device.device)?;
+    let (mut model, precision) = load(recipe)?;
     let text = open::text_assets(&recipe.model)?;
     let profile = match &recipe.model.path {
         Some(path) if path.is_dir() => TaskProfile::load(path)?,
@@ -232,10 +233,10 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
 }
 
 /// Loads the model; returns it with the precision of its products.
-fn load(recipe: &EvalRecipe, device: Device) -> Result<(Model, Precision)> {
+fn load(recipe: &EvalRecipe) -> Result<(Model, Precision)> {
     match &recipe.model.path {
-        Some(path) => session::load(path, recipe.eval.precision, device, Precision::F32),
-        None => Ok((training::model(&recipe.model)?, Precision::F32)),
+        Some(path) => session::load(path, recipe.eval.precision, recipe.model.device),
+        None => Ok((training::model(&recipe.model)?, recipe.model.device.default_precision())),
     }
 }
 

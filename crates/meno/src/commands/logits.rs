@@ -52,7 +52,7 @@ fn write(args: &Args) -> Result<()> {
     let path = open::model(&args.model.or_newest()?)?;
     let out = output::file("--out", &args.out, args.force, &Inputs::default().with(&path))?;
     interrupt::end_cleanly();
-    let (mut model, precision) = session::load(&path, args.precision, args.device.device, Precision::F32)?;
+    let (mut model, precision) = session::load(&path, args.precision, args.device.device)?;
     let (tokens, vocab) = (&args.tokens, model.config.vocab_size);
     let context = model.config.max_position_embeddings;
     ensure!(

@@ -8,7 +8,6 @@ use crate::session;
 use anyhow::{Context, Result, ensure};
 use meno_model::{LoadPrecision, input};
 use meno_tensor::backend::Pass;
-use meno_tensor::precision::Precision;
 use meno_tensor::tape::Batch;
 use std::path::PathBuf;
 
@@ -49,7 +48,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn perplexity(args: &Args) -> Result<()> {
     let (path, tokenizer) = open::with_tokenizer(&args.model.or_newest()?)?;
     let text = input::read_text(&args.file, MAX_TEXT).with_context(|| args.file.display().to_string())?;
-    let (mut model, precision) = session::load(&path, args.precision, args.device.device, Precision::F32)?;
+    let (mut model, precision) = session::load(&path, args.precision, args.device.device)?;
     let (n, own) = (args.context, model.config.max_position_embeddings);
     ensure!(n >= 4 && n <= own, "--context {n}: expected 4 to {own}");
     let tokens = tokenizer.encode(&text, true)?;

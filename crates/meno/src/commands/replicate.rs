@@ -1,12 +1,13 @@
 //! `meno replicate`: trains a small R1 through every stage of the paper, and writes a report.
 
-use crate::arguments::Threads;
+use crate::arguments::{DEVICES, Threads};
 use crate::interrupt;
 use crate::live::LiveView;
 use crate::output::{self, Inputs};
 use crate::training;
 use anyhow::Result;
 use meno_replicate::{Provenance, Settings, Stage, StageObserver, plan, provenance};
+use meno_tensor::device::Device;
 use meno_train::Observer;
 use meno_train::rollout::Rollout;
 use meno_train::time::Time;
@@ -22,9 +23,12 @@ pub(crate) struct Args {
     /// Seed of everything random: data, weights, sampling
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// tiny (the whole report, in minutes), smoke (every stage, in seconds), or your own recipe, a .toml file
+    /// tiny (the whole report, in minutes), small (170 M parameters, for one GPU), smoke (every stage, in seconds), or
+    /// your own recipe, a .toml file
     #[arg(long, default_value = "tiny", value_name = "NAME|FILE")]
     preset: String,
+    #[arg(long, value_name = "NAME", help = format!("{DEVICES} [default: the preset's]"))]
+    device: Option<Device>,
     #[command(flatten)]
     threads: Threads,
     /// Print plain lines instead of the live view
@@ -37,14 +41,16 @@ pub(crate) struct Args {
 
 /// Runs `meno replicate`.
 pub(crate) fn run(args: Args) -> Result<()> {
-    let settings = Settings::load(&args.preset)?;
+    let mut settings = Settings::load(&args.preset)?;
+    settings.device = args.device.unwrap_or(settings.device);
     if args.dry_run {
         return dry_run(settings, &args);
     }
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-seed{}", args.seed)));
     output::run_directory(&out, &Inputs::default())?;
     let command = provenance::command_line(std::env::args());
-    let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"));
+    let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"))
+        .on(settings.device);
     let titles = Stage::ALL.map(Stage::title);
     let title = format!("meno replicate, seed {}", args.seed);
     let mut view = if args.plain { LiveView::plain(&title, &titles) } else { LiveView::new(&title, &titles) };

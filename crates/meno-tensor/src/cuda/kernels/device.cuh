@@ -14,10 +14,9 @@
 // The word stands at the start of a line, where the emulator's build script looks for it.
 #define KERNEL(threads, name) extern "C" __global__ void __launch_bounds__(threads) name
 
-// Declares `unsigned char* name`, the dynamic shared memory of the block.
-#define SHARED_MEMORY(name)                                             \
-    extern __shared__ __align__(1024) unsigned char meno_shared_memory[]; \
-    unsigned char* name = meno_shared_memory
+// Declares `unsigned char* name`, the dynamic shared memory of the block (1024-byte aligned).
+extern __shared__ __align__(1024) unsigned char meno_shared_memory[];
+#define SHARED_MEMORY(name) unsigned char* name = meno_shared_memory
 
 #ifndef INFINITY
 #define INFINITY __int_as_float(0x7f800000)
@@ -118,7 +117,7 @@ __device__ __forceinline__ void ldsm2t(uint32_t (&r)[2], uint32_t address) {
                  : "r"(address)
                  : "memory");
 }
-// From compute capability 9.0.
+// stsm4 and stsm4t: from compute capability 9.0.
 __device__ __forceinline__ void stsm4(uint32_t address, uint32_t r0, uint32_t r1, uint32_t r2, uint32_t r3) {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(r0), "r"(r1),
                  "r"(r2), "r"(r3)
@@ -137,6 +136,117 @@ __device__ __forceinline__ void mma16816(float (&d)[4], uint32_t a0, uint32_t a1
                  "{%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// ---- from here on: compute capability 9.0 only
+
+// ---- barriers in shared memory (8 bytes, 8-byte aligned)
+
+// A barrier for `count` arrivals.
+__device__ __forceinline__ void mbar_init(uint32_t barrier, int count) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+// Arrives once and announces `bytes` of TMA loads that belong to this phase.
+__device__ __forceinline__ void mbar_expect(uint32_t barrier, uint32_t bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void mbar_arrive(uint32_t barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+__device__ __forceinline__ bool mbar_try(uint32_t barrier, uint32_t parity) {
+    uint32_t complete;
+    asm volatile(
+        "{\n.reg .pred p;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2, %3;\n"
+        "selp.u32 %0, 1, 0, p;\n}"
+        : "=r"(complete)
+        : "r"(barrier), "r"(parity), "r"(20000)
+        : "memory");
+    return complete;
+}
+// Waits until the phase with this parity (0 for the first) is complete. After about two seconds it gives up with a
+// trap, so that a mistake ends in an error of the launch and not in a card that hangs.
+__device__ __forceinline__ void mbar_wait(uint32_t barrier, uint32_t parity) {
+    if (mbar_try(barrier, parity)) return;
+    const long long limit = 4000000000ll;  // clock cycles
+    long long start = clock64();
+    while (!mbar_try(barrier, parity))
+        if (clock64() - start > limit) __trap();
+}
+
+// ---- TMA: boxes of a tensor map (a `const __grid_constant__ CUtensorMap` parameter); x is the innermost coordinate
+
+// Loads a box and reports its bytes to the barrier.
+__device__ __forceinline__ void tma_load(uint32_t destination, const CUtensorMap* map, int x, int y,
+                                         uint32_t barrier) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%2, %3}], [%4];" ::"r"(destination), "l"(map), "r"(x), "r"(y), "r"(barrier)
+                 : "memory");
+}
+__device__ __forceinline__ void tma_load4(uint32_t destination, const CUtensorMap* map, int x, int y, int z, int w,
+                                          uint32_t barrier) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(destination), "l"(map), "r"(x), "r"(y), "r"(z), "r"(w),
+                 "r"(barrier)
+                 : "memory");
+}
+// Stores a box. The writers of `source` call fence_proxy before (and a barrier, when others wrote it).
+__device__ __forceinline__ void tma_store(const CUtensorMap* map, uint32_t source, int x, int y) {
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(map), "r"(x),
+                 "r"(y), "r"(source)
+                 : "memory");
+}
+__device__ __forceinline__ void tma_store4(const CUtensorMap* map, uint32_t source, int x, int y, int z, int w) {
+    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3, %4}], [%5];" ::"l"(map),
+                 "r"(x), "r"(y), "r"(z), "r"(w), "r"(source)
+                 : "memory");
+}
+__device__ __forceinline__ void bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+// Waits until at most N of this thread's committed groups of stores have not read shared memory (not written).
+template <int N> __device__ __forceinline__ void bulk_wait_read() {
+    asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory");
+}
+template <int N> __device__ __forceinline__ void bulk_wait() {
+    asm volatile("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory");
+}
+__device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
+// Makes ordinary writes to shared memory visible to TMA and wgmma; makes mbar_init visible.
+__device__ __forceinline__ void fence_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ __forceinline__ void fence_init() {
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+// Gives up registers, or takes them, for all warps of a warpgroup.
+template <int N> __device__ __forceinline__ void reg_dec() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
+}
+template <int N> __device__ __forceinline__ void reg_inc() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
+}
+
+// ---- products of a warpgroup: Wgmma<N, TA, TB>::ss and ::rs
+
+#include "wgmma.cuh"
+
+__device__ __forceinline__ void wg_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wg_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// Waits until at most N committed groups of products are unfinished.
+template <int N> __device__ __forceinline__ void wg_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+
+// Matrix descriptors for the 128-byte swizzle.
+// K-major tile: rows of 64 k-values (128 bytes), 8 rows = 1024 bytes. The next 16 of k: +2 in the descriptor.
+__device__ __forceinline__ uint64_t desc_k(uint32_t address) {
+    return uint64_t(address >> 4 & 0x3FFF) | 1ull << 16 | uint64_t(1024 >> 4) << 32 | 1ull << 62;
+}
+// MN-major tile: blocks of 64 mn-values, `lbo` bytes apart, with a row of 128 bytes for each k; `sbo` bytes for 8 rows.
+// The next 16 of k: +128 in the descriptor.
+__device__ __forceinline__ uint64_t desc_mn(uint32_t address, uint32_t lbo, uint32_t sbo = 1024) {
+    return uint64_t(address >> 4 & 0x3FFF) | uint64_t(lbo >> 4) << 16 | uint64_t(sbo >> 4) << 32 | 1ull << 62;
 }
 
 #endif  // MENO_EMULATOR

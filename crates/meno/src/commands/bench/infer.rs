@@ -2,6 +2,7 @@
 //! works like llama-bench: arbitrary tokens, logits computed at every step, nothing sampled.
 
 use super::measures::{median, peak_rss_mb};
+use super::preset::Preset;
 use crate::arguments::{DeviceArg, ModelName, thread_count, threads_of, with_threads};
 use crate::open;
 use crate::progress::{Unit, Work};
@@ -15,7 +16,6 @@ use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
 use meno_tensor::tape::Batch;
 use serde_json::{Map, Value, json};
-use std::path::Path;
 use std::time::Instant;
 
 /// Arguments of `meno bench infer`.
@@ -23,6 +23,9 @@ use std::time::Instant;
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelName,
+    /// Measure this network with random weights instead of a model
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["positional", "model"])]
+    preset: Option<Preset>,
     /// Tokens of the prompt
     #[arg(long, default_value_t = 512, value_name = "N")]
     prompt: usize,
@@ -59,13 +62,29 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     for &n in &args.sequences {
         ensure!((1..=4096).contains(&n), "--sequences has {n}: expected 1 to 4096");
     }
-    let path = open::model(&args.model.or_newest()?)?;
-    let report = with_threads(args.threads, || measure(&args, &path))?;
+    let report = with_threads(args.threads, || measure(&args))?;
     match args.json {
         true => println!("{}", Value::Object(report)),
-        false => print!("{}", text(&args, &path, &report)),
+        false => print!("{}", text(&args, &report)),
     }
     Ok(())
+}
+
+/// Loads the model, or builds the preset; returns its name, and the precision of its products.
+fn load(args: &Args) -> Result<(String, Model, Precision)> {
+    let device = args.device.device;
+    match args.preset {
+        Some(preset) => {
+            let (name, config) = preset.config()?;
+            let (_, precision) = args.precision.resolve(device.default_precision());
+            Ok((name, Model::random_on(device, config, 1)?, precision))
+        }
+        None => {
+            let path = open::model(&args.model.or_newest()?)?;
+            let (model, precision) = session::load(&path, args.precision, device)?;
+            Ok((path.display().to_string(), model, precision))
+        }
+    }
 }
 
 /// A running network and the positions of its sequences.
@@ -141,9 +160,9 @@ impl Runner {
     }
 }
 
-fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
+fn measure(args: &Args) -> Result<Map<String, Value>> {
     let (wall, cpu) = (Instant::now(), cpu_seconds());
-    let (mut model, precision) = session::load(path, args.precision, args.device.device, Precision::F32)?;
+    let (name, mut model, precision) = load(args)?;
     let work = Work::new("packing weights", Unit::Count);
     model.weights.prepare(precision)?;
     let load = Time { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };
@@ -161,7 +180,9 @@ fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     r.prompt(1, args.prompt.min(32))?; // warm up
     let mut report = Map::new();
     let mut put = |key: String, value: Value| report.insert(key, value);
-    put("model".into(), json!(path));
+    put("model".into(), json!(name));
+    put("device".into(), json!(args.device.device.to_string()));
+    put("precision".into(), json!(precision.name()));
     put("threads".into(), json!(args.threads));
     put("parameters".into(), json!(parameters));
     put("weights_mb".into(), json!(weights as f64 / 1e6));
@@ -193,11 +214,14 @@ fn measure(args: &Args, path: &Path) -> Result<Map<String, Value>> {
     Ok(report)
 }
 
-fn text(args: &Args, path: &Path, report: &Map<String, Value>) -> String {
+fn text(args: &Args, report: &Map<String, Value>) -> String {
     let number = |key: &str| report.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let word = |key: &str| report.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut out = format!(
-        "{}, {} thread{}: {:.1} M parameters in {:.0} MB, loaded in {:.2} s\n\n{:32} {:>12} {:>12}\n",
-        path.display(),
+        "{} on {}, {}, {} thread{}: {:.1} M parameters in {:.0} MB, loaded in {:.2} s\n\n{:32} {:>12} {:>12}\n",
+        word("model"),
+        word("device"),
+        word("precision"),
         args.threads,
         if args.threads == 1 { "" } else { "s" },
         number("parameters") / 1e6,

@@ -2,13 +2,15 @@
 //! a profile by op.
 
 use super::measures::{median, peak_rss_mb};
-use crate::arguments::{thread_count, threads_of};
+use super::preset::Preset;
+use crate::arguments::{DeviceArg, thread_count, threads_of};
 use crate::progress::{Unit, Work};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use meno_model::{Config, Model, TrainOptions};
-use meno_tensor::backend::{Executor, OpTime, Pass, Profile};
+use meno_tensor::backend::{Buffer, Executor, OpTime, Optimizer, Pass, Profile};
 use meno_tensor::cpu::{cpu_seconds, roofline};
+use meno_tensor::device::Device;
 use meno_tensor::optim::{OptimizerConfig, clip_scale};
 use meno_tensor::pool;
 use meno_tensor::precision::Precision;
@@ -20,6 +22,8 @@ use std::time::Instant;
 
 /// Steps before the measurement starts.
 const WARM_UP: usize = 2;
+/// Steps that are measured op by op.
+const PROFILED: usize = 3;
 
 /// Arguments of `meno bench train`.
 #[derive(clap::Args, Debug)]
@@ -36,9 +40,11 @@ pub(super) struct Args {
     /// Tokens of a sequence [default: the preset's, or 256]
     #[arg(long, value_name = "N")]
     length: Option<usize>,
-    /// Number format of the matrix products
-    #[arg(long, value_parser = precision(), value_name = "TYPE", default_value = "f32")]
-    precision: Precision,
+    /// Number format of the matrix products [default: f32, on a GPU bf16]
+    #[arg(long, value_parser = precision(), value_name = "TYPE")]
+    precision: Option<Precision>,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Threads; 0 uses all cores
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = thread_count)]
     threads: usize,
@@ -58,41 +64,11 @@ fn precision() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(["f32", "bf16"]).try_map(|name| name.parse())
 }
 
-/// The networks of PyTorch's and transformers' scripts in docs/log.md, section "Training speed".
-#[derive(clap::ValueEnum, Clone, Copy, Debug)]
-enum Preset {
-    /// Llama, 6 layers × 256, vocabulary 8192, 8 × 256 tokens
-    #[value(name = "W2")]
-    W2,
-    /// Llama, 4 layers × 128, vocabulary 512, 16 × 128 tokens
-    #[value(name = "W2t")]
-    W2t,
-    /// DeepSeek-V3 (MLA, MoE of 16 experts), 6 layers × 256, vocabulary 8192, 8 × 256 tokens
-    #[value(name = "V3")]
-    V3,
-}
-
-impl Preset {
-    fn config(self) -> &'static str {
-        match self {
-            Preset::W2 => include_str!("presets/w2.json"),
-            Preset::W2t => include_str!("presets/w2t.json"),
-            Preset::V3 => include_str!("presets/v3.json"),
-        }
-    }
-    /// The number of sequences and the tokens in each.
-    fn batch(self) -> (usize, usize) {
-        match self {
-            Preset::W2 | Preset::V3 => (8, 256),
-            Preset::W2t => (16, 128),
-        }
-    }
-}
-
 /// The measurements.
 #[derive(Serialize)]
 struct Report {
     network: String,
+    device: String,
     precision: &'static str,
     threads: usize,
     parameters: usize,
@@ -106,12 +82,17 @@ struct Report {
     gflop_per_step: f64,
     gflops: f64,
     /// Peak of one thread that computes in registers only, measured in this run.
-    peak_gflops: f64,
-    fraction_of_peak: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_gflops: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fraction_of_peak: Option<f64>,
     peak_rss_mb: f64,
+    /// Memory in use on a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_memory_mb: Option<f64>,
     activations_mb: f64,
     loss: f64,
-    /// CPU milliseconds per step.
+    /// Milliseconds per step: CPU time, or the device's time on a GPU.
     profile: Vec<Entry>,
 }
 
@@ -128,11 +109,7 @@ pub(super) fn run(mut args: Args) -> Result<()> {
     ensure!(args.steps > 0, "--steps is 0: expected at least 1");
     let (network, config) = match &args.config {
         Some(path) => (path.display().to_string(), Config::load(path)?),
-        None => {
-            let name = format!("{:?}", args.preset);
-            let value = serde_json::from_str(args.preset.config()).context("the preset's config")?;
-            (name.clone(), Config::from_value(&name, value)?)
-        }
+        None => args.preset.config()?,
     };
     let (sequences, length) = match args.config {
         Some(_) => (8, 256.min(config.max_position_embeddings)),
@@ -168,52 +145,87 @@ fn random_batch(vocab: usize, sequences: usize, length: usize) -> Batch {
     batch
 }
 
+/// A training run on random tokens.
+struct Bench {
+    model: Model,
+    executor: Box<dyn Executor>,
+    grads: Box<dyn Buffer>,
+    optimizer: Box<dyn Optimizer>,
+    batch: Batch,
+    precision: Precision,
+}
+
+/// The times of one step.
+struct StepTime {
+    cpu: f64,
+    wall: f64,
+    /// Seconds to prepare the weights, and to clip and update them: CPU time, or wall time on a GPU.
+    prepare: f64,
+    update: f64,
+}
+
+impl Bench {
+    /// Takes one step and waits until the device has finished it.
+    fn step(&mut self) -> Result<StepTime> {
+        let backend = self.model.backend().clone();
+        let gpu = matches!(backend.device(), Device::Cuda(_));
+        let (wall, start) = (Instant::now(), cpu_seconds());
+        let clock = || -> Result<f64> {
+            if gpu {
+                backend.synchronize()?;
+            }
+            Ok(if gpu { wall.elapsed().as_secs_f64() } else { cpu_seconds() - start })
+        };
+        let loss = CrossEntropy { head_scale: [1.0, 0.3] };
+        self.model.weights.prepare(self.precision)?;
+        let prepared = clock()?;
+        let pass = Pass::new(self.precision, &self.batch).with_objective(&loss);
+        self.executor.step(&mut *self.model.weights, pass, &mut *self.grads)?;
+        let differentiated = clock()?;
+        let norm = backend.gradient_norm(self.model.layout(), &*self.grads)?;
+        self.optimizer.step(&mut *self.model.weights, &mut *self.grads, 1e-3, clip_scale(norm, 1.0))?;
+        let end = clock()?;
+        let (cpu, wall) = (cpu_seconds() - start, wall.elapsed().as_secs_f64());
+        Ok(StepTime { cpu, wall, prepare: prepared, update: end - differentiated })
+    }
+}
+
 fn measure(args: &Args, network: String, config: Config, sequences: usize, length: usize) -> Result<Report> {
-    let precision = args.precision;
+    let device = args.device.device;
+    let precision = args.precision.unwrap_or(device.default_precision());
     let vocab = config.vocab_size;
-    let mut model = Model::random(config, 1)?;
+    let model = Model::random_on(device, config, 1)?;
     let options = TrainOptions { recompute: args.recompute, mtp: true };
-    let mut executor = model.train_executor(sequences * length, options)?;
-    let batch = random_batch(vocab, sequences, length);
+    let executor = model.train_executor(sequences * length, options)?;
     let backend = model.backend().clone();
-    let mut grads = backend.buffer(model.layout().total())?;
-    let mut optimizer = backend.optimizer(OptimizerConfig::default(), model.layout())?;
-    let loss = CrossEntropy { head_scale: [1.0, 0.3] };
-    let peak_gflops = roofline::gflops(precision);
-    // CPU and wall-clock seconds of every step; then of preparing weights, and of clipping and AdamW.
-    let (mut times, mut others) = (Vec::new(), [0f64; 2]);
+    let grads = backend.buffer(model.layout().total())?;
+    let optimizer = backend.optimizer(OptimizerConfig::default(), model.layout())?;
+    let batch = random_batch(vocab, sequences, length);
+    let mut bench = Bench { model, executor, grads, optimizer, batch, precision };
+    let peak_gflops = (device == Device::Cpu).then(|| roofline::gflops(precision));
     let work = Work::new("training steps", Unit::Count);
+    let mut times = Vec::new();
     for step in 0..WARM_UP + args.steps {
         work.set(step as u64, (WARM_UP + args.steps) as u64);
-        if step == WARM_UP {
-            executor.start_profile();
-            others = [0.0; 2];
-        }
-        let (wall, start) = (Instant::now(), cpu_seconds());
-        model.weights.prepare(precision)?;
-        let prepared = cpu_seconds();
-        let pass = Pass::new(precision, &batch).with_objective(&loss);
-        executor.step(&mut *model.weights, pass, &mut *grads)?;
-        let differentiated = cpu_seconds();
-        let norm = backend.gradient_norm(model.layout(), &*grads)?;
-        optimizer.step(&mut *model.weights, &mut *grads, 1e-3, clip_scale(norm, 1.0))?;
-        let end = cpu_seconds();
-        times.push((end - start, wall.elapsed().as_secs_f64()));
-        others[0] += prepared - start;
-        others[1] += end - differentiated;
+        times.push(bench.step()?);
     }
+    times.drain(..WARM_UP);
+    // A profile of a GPU waits after every op, so it is made in steps of its own.
+    bench.executor.start_profile();
+    let profiled = (0..PROFILED).map(|_| bench.step()).collect::<Result<Vec<StepTime>>>()?;
     drop(work);
-    let times = &times[WARM_UP..];
-    let (cpu, wall) = (median(times.iter().map(|t| t.0)), median(times.iter().map(|t| t.1)));
+    let (cpu, wall) = (median(times.iter().map(|t| t.cpu)), median(times.iter().map(|t| t.wall)));
     let tokens = (sequences * length) as f64;
     // Attention cost grows with sequence length, everything else with the number of tokens. Backward costs
     // twice as much as forward.
-    let gflop = 3.0 * sequences as f64 * executor.program().flops(length) as f64 / 1e9;
+    let gflop = 3.0 * sequences as f64 * bench.executor.program().flops(length) as f64 / 1e9;
+    let device_memory_mb = backend.memory()?.map(|[free, total]| (total - free) as f64 / 1e6);
     Ok(Report {
         network,
+        device: device.to_string(),
         precision: precision.name(),
         threads: args.threads,
-        parameters: model.layout().count(),
+        parameters: bench.model.layout().count(),
         sequences,
         length,
         steps: args.steps,
@@ -222,18 +234,21 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
         step_ms: wall * 1e3,
         gflop_per_step: gflop,
         gflops: gflop / wall,
+        fraction_of_peak: peak_gflops.map(|peak| gflop / cpu / peak),
         peak_gflops,
-        fraction_of_peak: gflop / cpu / peak_gflops,
         peak_rss_mb: peak_rss_mb(),
-        activations_mb: executor.bytes() as f64 / (1 << 20) as f64,
-        loss: executor.outputs().losses.next_token,
-        profile: profile(&*executor, others, args.steps),
+        device_memory_mb,
+        activations_mb: bench.executor.bytes() as f64 / (1 << 20) as f64,
+        loss: bench.executor.outputs().losses.next_token,
+        profile: profile(&*bench.executor, &profiled),
     })
 }
 
-/// CPU time by op, slowest first.
-fn profile(executor: &dyn Executor, others: [f64; 2], steps: usize) -> Vec<Entry> {
-    let scale = 1e3 / steps as f64;
+/// Time by op, slowest first.
+fn profile(executor: &dyn Executor, steps: &[StepTime]) -> Vec<Entry> {
+    let scale = 1e3 / steps.len() as f64;
+    let [prepare, update] =
+        [|t: &StepTime| t.prepare, |t: &StepTime| t.update].map(|f| steps.iter().map(f).sum::<f64>());
     let mut entries: Vec<Entry> = Vec::new();
     let nothing = Profile::default();
     for &OpTime { name: op, forward, backward } in &executor.profile().unwrap_or(&nothing).ops {
@@ -246,16 +261,20 @@ fn profile(executor: &dyn Executor, others: [f64; 2], steps: usize) -> Vec<Entry
             None => entries.push(Entry { op, forward_ms, backward_ms }),
         }
     }
-    entries.push(Entry { op: "(pack weights)", forward_ms: others[0] * scale, backward_ms: 0.0 });
-    entries.push(Entry { op: "(clip, AdamW)", forward_ms: 0.0, backward_ms: others[1] * scale });
+    entries.push(Entry { op: "(pack weights)", forward_ms: prepare * scale, backward_ms: 0.0 });
+    entries.push(Entry { op: "(clip, AdamW)", forward_ms: 0.0, backward_ms: update * scale });
     entries.sort_by(|a, b| (b.forward_ms + b.backward_ms).total_cmp(&(a.forward_ms + a.backward_ms)));
     entries
 }
 
 fn text(r: &Report) -> String {
+    let peak = r.peak_gflops.zip(r.fraction_of_peak);
+    let peak = peak.map(|(peak, share)| format!("{peak:.0} GFLOP/s ({:.0} % of it by CPU time)", 100.0 * share));
+    let on_card = r.device_memory_mb.map(|mb| format!("{mb:.0} MB in use"));
     let mut out = format!(
-        "{} {}, {} thread{}, {} × {} tokens, {:.1} M parameters\n\n",
+        "{} on {}, {}, {} thread{}, {} × {} tokens, {:.1} M parameters\n\n",
         r.network,
+        r.device,
         r.precision,
         r.threads,
         if r.threads == 1 { "" } else { "s" },
@@ -268,16 +287,18 @@ fn text(r: &Report) -> String {
         ("tokens/s by the clock", format!("{:.0}", r.tokens_per_s)),
         ("step", format!("{:.1} ms, {:.1} GFLOP", r.step_ms, r.gflop_per_step)),
         ("speed", format!("{:.0} GFLOP/s", r.gflops)),
-        (
-            "peak of one thread",
-            format!("{:.0} GFLOP/s ({:.0} % of it by CPU time)", r.peak_gflops, 100.0 * r.fraction_of_peak),
-        ),
-        ("peak memory", format!("{:.0} MB, of it {:.0} MB activations", r.peak_rss_mb, r.activations_mb)),
+        ("peak of one thread", peak.unwrap_or_default()),
+        ("peak memory", format!("{:.0} MB", r.peak_rss_mb)),
+        ("memory of the card", on_card.unwrap_or_default()),
+        ("activations", format!("{:.0} MB", r.activations_mb)),
         ("loss", format!("{:.4}", r.loss)),
     ] {
-        out += &format!("{name:22} {value}\n");
+        if !value.is_empty() {
+            out += &format!("{name:22} {value}\n");
+        }
     }
-    out += &format!("\n{:22} {:>12} {:>12}\n", "CPU ms a step", "forward", "backward");
+    let unit = if r.device_memory_mb.is_some() { "ms a step" } else { "CPU ms a step" };
+    out += &format!("\n{unit:22} {:>12} {:>12}\n", "forward", "backward");
     for e in &r.profile {
         out += &format!("{:22} {:12.2} {:12.2}\n", e.op, e.forward_ms, e.backward_ms);
     }

@@ -167,23 +167,6 @@ fn output(program: &str, args: &[&str]) -> Option<String> {
     None
 }
 
-pub(super) fn gpus() -> Section {
-    let mut s = Section::new("gpu", "GPU");
-    let names = output("nvidia-smi", &["--query-gpu=name,memory.total", "--format=csv,noheader"]);
-    let mut found: Vec<String> = names.iter().flat_map(|t| t.lines()).map(|l| l.trim().to_owned()).collect();
-    let driver = read("/proc/driver/nvidia/version").and_then(|t| t.lines().next().map(str::to_owned));
-    if found.is_empty() {
-        found.extend(driver.map(|d| format!("NVIDIA, driver {d}")));
-        found.extend(Path::new("/dev/kfd").exists().then(|| "AMD (/dev/kfd)".to_owned()));
-    }
-    s.value("found", json!(found));
-    match found.is_empty() {
-        true => s.line(Mark::Ok, "none found; Meno runs on CPUs and needs none"),
-        false => found.iter().for_each(|gpu| s.line(Mark::Ok, format!("{gpu}: not used, Meno runs on CPUs"))),
-    }
-    s
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,48 @@
+//! The measured speed of a card, to compare with its peak.
+
+use super::Cuda;
+use super::context::Tensor;
+use super::product::{Factor, Product};
+use crate::backend::Error;
+use crate::precision::Precision;
+use crate::tape::Dtype;
+
+/// Measurements of which the median counts.
+const REPEAT: usize = 7;
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+impl Cuda {
+    /// Returns the bytes per second, read and written, of a copy of `bytes` bytes.
+    pub fn copy_bandwidth(&self, bytes: usize) -> Result<f64, Error> {
+        let [from, to] = [self.gpu.allocate(bytes, "a measurement")?, self.gpu.allocate(bytes, "a measurement")?];
+        let mut time = || self.gpu.time(|| to.copy_from(&from, bytes));
+        time()?;
+        let times = (0..REPEAT).map(|_| time()).collect::<Result<Vec<f64>, Error>>()?;
+        Ok(2.0 * bytes as f64 / median(times))
+    }
+
+    /// Returns the floating-point operations per second of a bf16 product of two matrices of `n` × `n`.
+    pub fn product_rate(&self, n: usize) -> Result<f64, Error> {
+        let matrix = || self.gpu.zeroed(n * n * Dtype::Bf16.bytes(), "a measurement");
+        let memory = [matrix()?, matrix()?, matrix()?];
+        let [a, b, y] = memory.each_ref().map(|memory| Tensor::new(memory.at(), Dtype::Bf16, n));
+        let product = Product {
+            a: Factor::plain(a),
+            b: Factor::transposed(b),
+            y,
+            shape: [n, n, n],
+            precision: Precision::Bf16,
+            bias: 0,
+            residual: 0,
+            add: false,
+        };
+        let mut time = || self.gpu.time(|| product.run_on(&self.gpu));
+        time()?;
+        let times = (0..REPEAT).map(|_| time()).collect::<Result<Vec<f64>, Error>>()?;
+        Ok(2.0 * (n as f64).powi(3) / median(times))
+    }
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Compiles the CUDA kernels and packs them into crates/meno-tensor/src/cuda/kernels/kernels.fatbins.
+
+usage: dev/cuda/build.py [--check] [--nvcc PATH]
+
+Without --nvcc, the pinned compiler is installed from PyPI into a throw-away environment; nothing else of CUDA is needed.
+--check compiles everything but only compares: it fails with exit code 1 if the committed file is stale, and with 3 if
+the compiler cannot be installed.
+
+The pack: a line `meno kernels 1`, a line `NAME HASH LENGTH` for each source, an empty line, then the fat binaries, each
+at the next multiple of 64 bytes. HASH is FNV-1a (64 bits) of the source and of all headers; cuda/kernels.rs checks it.
+"""
+import argparse, concurrent.futures, os, pathlib, subprocess, sys, tempfile, venv
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KERNELS = ROOT / "crates/meno-tensor/src/cuda/kernels"
+PACK = KERNELS / "kernels.fatbins"
+# ptxas 13.0.88 and 13.1.115 compile a loop of ldmatrix wrongly: use this version, or a later one that passes dev/cuda/check.sh.
+PINNED = [
+    "nvidia-cuda-nvcc==13.3.73",
+    "nvidia-nvvm==13.3.73",
+    "nvidia-cuda-crt==13.3.73",
+    "nvidia-cuda-runtime==13.0.96",
+    "nvidia-cuda-cccl==13.3.5.0.6",
+]
+# A100; RTX 30; RTX 40; H100 and H200 with their own instructions; and PTX, which the driver compiles for later cards.
+ARCHITECTURES = [
+    "arch=compute_80,code=sm_80",
+    "arch=compute_86,code=sm_86",
+    "arch=compute_89,code=sm_89",
+    "arch=compute_90a,code=sm_90a",
+    "arch=compute_80,code=compute_80",
+]
+# Without contraction, a sum has the same bits in every kernel that computes it in the same order.
+FLAGS = ["-std=c++17", "-O3", "-fmad=false", "-fatbin", "-Xfatbin=-compress-all"]
+
+
+def install(directory):
+    venv.create(directory, with_pip=True)
+    if subprocess.run([f"{directory}/bin/pip", "install", "--quiet", *PINNED]).returncode != 0:
+        print("the compiler cannot be installed from PyPI", file=sys.stderr)
+        sys.exit(3)
+    return next(pathlib.Path(directory).glob("lib/python3*/site-packages/nvidia/cu13/bin/nvcc"))
+
+
+def fnv(data):
+    state = 0xCBF29CE484222325
+    for byte in data:
+        state = ((state ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return state
+
+
+def compile_kernel(nvcc, source, out):
+    gencode = [f"-gencode={arch}" for arch in ARCHITECTURES]
+    environment = dict(os.environ, PATH=f"{nvcc.parent}:{os.environ['PATH']}")
+    # Compiled in its directory, so that no path of this machine gets into the binary.
+    result = subprocess.run([str(nvcc), *FLAGS, *gencode, "-o", str(out), source.name], cwd=KERNELS, env=environment)
+    if result.returncode != 0:
+        sys.exit(f"{source.relative_to(ROOT)}: does not compile")
+    return out.read_bytes()
+
+
+def pack(nvcc):
+    headers = b"".join(path.read_bytes() for path in sorted(KERNELS.glob("*.cuh")))
+    sources = sorted(KERNELS.glob("*.cu"))
+    with tempfile.TemporaryDirectory() as directory, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        outs = [pathlib.Path(directory) / f"{source.stem}.fatbin" for source in sources]
+        images = list(pool.map(lambda pair: compile_kernel(nvcc, *pair), zip(sources, outs)))
+    lines = [b"meno kernels 1"]
+    for source, image in zip(sources, images):
+        lines.append(f"{source.stem} {fnv(source.read_bytes() + headers):016x} {len(image)}".encode())
+    packed = b"\n".join(lines) + b"\n\n"
+    for image in images:
+        packed += b"\0" * (-len(packed) % 64) + image
+    return packed
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--nvcc", type=pathlib.Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        packed = pack(arguments.nvcc or install(directory))
+    if arguments.check:
+        if packed != PACK.read_bytes():
+            sys.exit(f"{PACK.relative_to(ROOT)} is stale: run `make cuda` and commit it")
+        return print("the committed kernels are those of the sources")
+    temporary = PACK.with_suffix(".tmp")
+    temporary.write_bytes(packed)
+    temporary.rename(PACK)
+    print(f"{PACK.relative_to(ROOT)}: {len(packed) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
