@@ -96,7 +96,8 @@ fn shared_floats(rows: usize, cols: usize, widths: &[usize]) -> usize {
 }
 
 impl Attention {
-    fn group(&self) -> usize {
+    /// Returns the number of query heads that share a key head.
+    fn rows_per_query(&self) -> usize {
         self.heads / self.kv_heads
     }
     fn q_heads(&self) -> Heads {
@@ -149,7 +150,7 @@ impl Attention {
     }
 
     /// Writes the new keys and values to the cache; returns its keys, its values and the name of its type.
-    fn append(&self, ctx: &Ctx) -> Result<Option<([u64; 2], &'static str)>, Error> {
+    fn append_to_pages(&self, ctx: &Ctx) -> Result<Option<([u64; 2], &'static str)>, Error> {
         let Some(cache) = ctx.cache else { return Ok(None) };
         let spec = cache.store.layers()[self.layer];
         let same = (spec.kv_heads, spec.qk_dim, spec.v_dim) == (self.kv_heads, self.qk_dim, self.v_dim);
@@ -184,7 +185,7 @@ impl Attention {
         let (out, lse) = (ctx.act(self.out), ctx.act(self.lse));
         let (rows, cols) = if self.v_dim <= 128 { (32, 128) } else { (16, 512) };
         let launch = Launch {
-            grid: [Self::tiles(ctx, self.group(), rows), self.kv_heads * self.v_dim.div_ceil(cols)],
+            grid: [Self::tiles(ctx, self.rows_per_query(), rows), self.kv_heads * self.v_dim.div_ceil(cols)],
             threads: THREADS,
             shared: 4 * shared_floats(rows, cols, &[self.qk_dim]),
         };
@@ -198,7 +199,7 @@ impl Attention {
     fn attend_mma(&self, ctx: &Ctx, Mma([qk, v]): Mma, cached: Option<[u64; 2]>, source: &str) -> Result<(), Error> {
         let (out, lse) = (ctx.act(self.out), ctx.act(self.lse));
         let launch = Launch {
-            grid: [Self::tiles(ctx, self.group(), MMA_ROWS), self.kv_heads],
+            grid: [Self::tiles(ctx, self.rows_per_query(), MMA_ROWS), self.kv_heads],
             threads: 128,
             shared: 2 * (MMA_ROWS * qk + 64 * (qk + v)),
         };
@@ -235,11 +236,11 @@ impl Attention {
             self.scale.into(),
         ];
         args.extend(self.inputs(ctx, None));
-        let group = if gradient == Gradient::Q { self.group() } else { 1 };
+        let group = if gradient == Gradient::Q { self.rows_per_query() } else { 1 };
         if let Some(mma) = mma {
             let Mma([qk, v]) = mma;
             let stored = to.at.is_multiple_of(4) && to.ld.is_multiple_of(2) && stride.is_multiple_of(2);
-            args.extend([self.aligned(ctx).into(), stored.into()]);
+            args.extend([self.aligned(ctx), stored].map(Arg::from));
             let grid = [Self::tiles(ctx, group, MMA_ROWS), self.kv_heads];
             let tiles = if gradient == Gradient::V { qk } else { qk + v };
             let shared = 2 * (MMA_ROWS * tiles + mma.streamed() * (qk + v)) + 12 * mma.streamed();
@@ -280,7 +281,7 @@ impl Gradient {
 
 impl Kernels for Attention {
     fn forward(&self, ctx: &mut Ctx) -> Result<(), Error> {
-        let cache = self.append(ctx)?;
+        let cache = self.append_to_pages(ctx)?;
         let (cached, source) = (cache.map(|(at, _)| at), cache.map_or("rows", |(_, kv)| kv));
         match Mma::of(self, ctx.act(self.out).dtype) {
             Some(mma) => self.attend_mma(ctx, mma, cached, source),
