@@ -174,10 +174,8 @@ impl Kernels for Experts {
     fn backward(&self, ctx: &mut Ctx) -> Result<(), Error> {
         let (hidden, width, pass) = (self.sorted.hidden, self.width, Pass::new(self, ctx));
         let [gate_up, down] = pass.weights(ctx)?;
-        let [(dgate_up_weights, _), (ddown, _)] =
-            pass.matrices(ctx, |ctx, p| (ctx.param_grad(p).at, Dtype::F32))?;
-        let [x, weights, products] =
-            [self.sorted.rows, self.sorted.weights, self.gate_up].map(|act| ctx.act(act).at);
+        let [(dgate_up_weights, _), (ddown, _)] = pass.matrices(ctx, |ctx, p| (ctx.param_grad(p).at, Dtype::F32))?;
+        let [x, weights, products] = [self.sorted.rows, self.sorted.weights, self.gate_up].map(|act| ctx.act(act).at);
         let dy = ctx.grad(self.y).at;
         let [(dx, adds), (dweights, adds_weights)] =
             [self.sorted.rows, self.sorted.weights].map(|act| ctx.give_grad(act));
