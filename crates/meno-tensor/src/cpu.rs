@@ -16,7 +16,7 @@ mod ops;
 pub mod optim;
 pub mod quant;
 pub mod roofline;
-mod row_kernels;
+pub(crate) mod row_kernels;
 pub mod simd;
 mod time;
 mod weights;

@@ -6,12 +6,14 @@ use super::batch::{Cache, CudaBatch};
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory, suffix};
 use super::results::Results;
+use super::rope_tables::RopeTables;
 use super::weights::CudaWeights;
 use crate::backend::Error;
 use crate::ops::Columns;
 use crate::ops::attention::HeadView;
 use crate::precision::Precision;
 use crate::tape::{Activation, ActivationInfo, Batch, Dtype, IntTensor, Objective, Outputs, Param};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,6 +43,11 @@ impl Tensor {
     /// Returns the matrix from row `start`.
     pub(super) fn from_row(self, start: usize) -> Tensor {
         Tensor { at: self.at + (start * self.ld * self.dtype.bytes()) as u64, ..self }
+    }
+    /// Returns true if every row is whole, aligned pieces of four elements.
+    pub(super) fn in_fours(self) -> bool {
+        let aligned = self.at.is_multiple_of(4 * self.dtype.bytes() as u64);
+        aligned && self.ld.is_multiple_of(4) && self.cols.is_multiple_of(4)
     }
     /// Returns the suffix of kernels for its type.
     pub(super) fn suffix(self) -> &'static str {
@@ -85,6 +92,8 @@ pub(super) struct Scratch {
     /// The last block is in use; earlier ones were too small.
     blocks: Vec<Memory>,
     used: usize,
+    /// The largest sum of blocks that an op needed.
+    most: usize,
     /// Values that the host sent, by their bytes.
     constants: HashMap<Vec<u8>, Memory>,
 }
@@ -94,25 +103,28 @@ const CONSTANTS: usize = 1024;
 
 impl Scratch {
     pub(super) fn new(gpu: &Arc<Gpu>) -> Scratch {
-        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0, constants: HashMap::new() }
+        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0, most: 1 << 20, constants: HashMap::new() }
     }
     /// Returns the address of `bytes` bytes that are free until the op ends.
-    fn take(&mut self, bytes: usize) -> Result<u64, Error> {
+    pub(super) fn take(&mut self, bytes: usize) -> Result<u64, Error> {
         let bytes = bytes.next_multiple_of(256);
         let room = self.blocks.last().map_or(0, Memory::bytes);
-        if self.used + bytes > room {
-            self.blocks.push(self.gpu.allocate((2 * room).max(bytes).max(1 << 20), "scratch memory")?);
+        if self.blocks.is_empty() || self.used + bytes > room {
+            let least = if self.blocks.is_empty() { self.most } else { 1 << 20 };
+            self.blocks.push(self.gpu.allocate(bytes.max(least), "scratch memory")?);
             self.used = 0;
         }
         let at = self.blocks.last().expect("invariant: a block").at() + self.used as u64;
         self.used += bytes;
         Ok(at)
     }
-    /// Frees everything for the next op.
+    /// Frees everything for the next op. Several blocks become one block of their size, allocated when it is used.
     pub(super) fn reset(&mut self) {
         self.used = 0;
-        let small = self.blocks.len().saturating_sub(1);
-        self.blocks.drain(..small);
+        if self.blocks.len() > 1 {
+            self.most = self.most.max(self.bytes());
+            self.blocks.clear();
+        }
         if self.constants.len() > CONSTANTS {
             self.constants.clear();
         }
@@ -152,7 +164,8 @@ pub(super) struct Ctx<'a> {
     /// The buffers that the op declares to use.
     pub(super) declared_ints: &'a [IntTensor],
     pub(super) adds: &'a [Activation],
-    pub(super) scratch: &'a mut Scratch,
+    pub(super) scratch: RefCell<&'a mut Scratch>,
+    pub(super) rope_tables: &'a mut RopeTables,
 }
 
 impl Ctx<'_> {
@@ -226,25 +239,25 @@ impl Ctx<'_> {
         self.ints[ints.index()].write(0, values)
     }
     /// Returns a matrix in scratch memory with undefined content.
-    pub(super) fn temporary(&mut self, rows: usize, cols: usize, dtype: Dtype) -> Result<Tensor, Error> {
-        Ok(Tensor::new(self.scratch.take(rows * cols * dtype.bytes())?, dtype, cols))
+    pub(super) fn temporary(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Tensor, Error> {
+        Ok(Tensor::new(self.scratch.borrow_mut().take(rows * cols * dtype.bytes())?, dtype, cols))
     }
     /// Copies values from the host to scratch memory.
-    pub(super) fn upload<T: bytemuck::Pod>(&mut self, values: &[T]) -> Result<u64, Error> {
-        let at = self.scratch.take(size_of_val(values).max(1))?;
+    pub(super) fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Result<u64, Error> {
+        let at = self.scratch.borrow_mut().take(size_of_val(values).max(1))?;
         self.gpu.write(at, values)?;
         Ok(at)
     }
     /// Returns the address of values that other passes send too. Sent once: an upload waits for the card's work.
-    pub(super) fn constants<T: bytemuck::Pod>(&mut self, values: &[T]) -> Result<u64, Error> {
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        if let Some(memory) = self.scratch.constants.get(bytes) {
+    pub(super) fn constants<T: bytemuck::Pod>(&self, values: &[T]) -> Result<u64, Error> {
+        let (bytes, mut scratch): (&[u8], _) = (bytemuck::cast_slice(values), self.scratch.borrow_mut());
+        if let Some(memory) = scratch.constants.get(bytes) {
             return Ok(memory.at());
         }
-        let memory = self.scratch.gpu.allocate(bytes.len(), "constants of ops")?;
+        let memory = scratch.gpu.allocate(bytes.len(), "constants of ops")?;
         memory.write(0, values)?;
         let at = memory.at();
-        self.scratch.constants.insert(bytes.to_vec(), memory);
+        scratch.constants.insert(bytes.to_vec(), memory);
         Ok(at)
     }
     /// Copies values to the host, after all earlier work.

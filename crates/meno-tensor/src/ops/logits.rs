@@ -50,31 +50,40 @@ mod tests {
     use crate::ops::head::Head;
     use crate::precision::Precision;
     use crate::tape::IGNORE;
-    use crate::testing::{TestInput, VOCAB, build_loss};
+    use crate::testing::{Net, TestInput, VOCAB, build_loss};
+
+    /// Networks with both heads over the same rows.
+    fn nets(rows: usize, vocab: usize) -> Vec<Net> {
+        build_loss(false, rows, |b, p| {
+            let x = TestInput::input(b, p, 14);
+            let norm = Some(Norm { weight: p.declare("model.norm.weight", &[14]), eps: 1e-6 });
+            let weight = p.declare("lm_head.weight", &[vocab, 14]);
+            p.mark_linear(weight);
+            Head::push(b, p, x, norm, weight, 0);
+            Logits::push(b, p, x, norm, weight);
+        })
+    }
 
     #[test]
     fn same_bits_as_the_loss_head() {
-        for precision in [Precision::F32, Precision::Bf16] {
-            for mut net in build_loss(false, 11, |b, p| {
-                let x = TestInput::input(b, p, 14);
-                let norm = Some(Norm { weight: p.declare("model.norm.weight", &[14]), eps: 1e-6 });
-                let weight = p.declare("lm_head.weight", &[VOCAB, 14]);
-                p.mark_linear(weight);
-                Head::push(b, p, x, norm, weight, 0);
-                Logits::push(b, p, x, norm, weight);
-            }) {
-                net.batch.logit_rows = vec![0, 3, 4, 7];
-                net.forward(precision);
-                let out = net.executor.outputs();
-                for (i, &row) in net.batch.logit_rows.iter().enumerate() {
-                    let target = net.batch.targets[0][row];
-                    if target == IGNORE {
-                        continue;
+        // Sizes around those of vectors and of a card's blocks of threads.
+        for (rows, vocab, temperature) in [(11, VOCAB, 1.0), (2, 513, 0.7), (40, 37, 1.3), (5, 1000, 1.0)] {
+            for precision in [Precision::F32, Precision::Bf16] {
+                for mut net in nets(rows, vocab) {
+                    net.temperature = temperature;
+                    net.batch.logit_rows = (0..rows).filter(|row| row % 4 != 1).collect();
+                    net.forward(precision);
+                    let out = net.executor.outputs();
+                    for (&row, logits) in net.batch.logit_rows.iter().zip(out.logits.chunks_exact(vocab)) {
+                        let target = net.batch.targets[0][row];
+                        if target == IGNORE {
+                            continue;
+                        }
+                        let softmax = net.backend.normalizer(logits, 1.0 / temperature);
+                        assert_eq!(softmax, net.backend.log_softmax(&mut logits.to_vec(), 1.0 / temperature));
+                        assert_eq!(softmax.logprob(logits[target as usize]), out.logprobs[row], "{}", net.device());
+                        assert_eq!(softmax.entropy, out.entropies[row], "{}", net.device());
                     }
-                    let logits = &out.logits[i * VOCAB..][..VOCAB];
-                    let softmax = net.backend.log_softmax(&mut logits.to_vec(), 1.0);
-                    assert_eq!(softmax.logprob(logits[target as usize]), out.logprobs[row]);
-                    assert_eq!(softmax.entropy, out.entropies[row]);
                 }
             }
         }

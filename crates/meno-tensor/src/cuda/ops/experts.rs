@@ -181,7 +181,7 @@ impl Kernels for Experts {
             [self.sorted.rows, self.sorted.weights].map(|act| ctx.give_grad(act));
         assert!(!adds && !adds_weights, "invariant: only this op reads the sorted rows");
         let tiles = pass.tiles(ctx)?;
-        let mut temporary = |cols| ctx.temporary(pass.rows, cols, pass.dtype);
+        let temporary = |cols| ctx.temporary(pass.rows, cols, pass.dtype);
         let (dh, weighted_h, d) = (temporary(width)?.at, temporary(width)?.at, temporary(2 * width)?.at);
         pass.rows_product(ctx, "input_gradient", [dh, dy, tiles], down, [width, hidden])?;
         let pointers = [d, weighted_h, dweights.at, products, dh, weights].map(Arg::from);

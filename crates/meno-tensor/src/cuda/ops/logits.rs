@@ -1,13 +1,29 @@
+//! Logits, z = RMSNorm(x) · Wᵀ of the rows that generation requests: the equation of [`crate::ops::logits`].
+
 use super::Kernels;
+use super::head::GatheredRows;
 use crate::backend::Error;
-use crate::cuda::context::Ctx;
+use crate::cuda::context::{Ctx, Tensor};
+use crate::cuda::product::Product;
+use crate::cuda::results::Kind;
 use crate::ops::logits::Logits;
+use crate::tape::Dtype;
 
 impl Kernels for Logits {
-    fn forward(&self, _ctx: &mut Ctx) -> Result<(), Error> {
-        todo!()
+    fn forward(&self, ctx: &mut Ctx) -> Result<(), Error> {
+        let rows: Vec<u32> = ctx.batch.logit_rows.iter().map(|&row| row as u32).collect();
+        if rows.is_empty() {
+            ctx.out.logits.clear();
+            return Ok(());
+        }
+        let x = ctx.act(self.x);
+        let rows_at = ctx.upload(&rows)?;
+        let memory = GatheredRows::allocate(ctx, x, rows.len())?;
+        let gathered = memory.gather(ctx, x, self.norm, &rows, rows_at)?;
+        let logits = Tensor::new(ctx.results.add(Kind::Logits, rows.len() * self.vocab)?, Dtype::F32, self.vocab);
+        Product::forward(ctx, gathered.n, ctx.matrix(self.weight), logits).rows(rows.len()).run(ctx)
     }
-    fn backward(&self, _ctx: &mut Ctx) -> Result<(), Error> {
-        todo!()
+    fn backward(&self, _: &mut Ctx) -> Result<(), Error> {
+        unreachable!("invariant: logits are for inference; training uses Head");
     }
 }
