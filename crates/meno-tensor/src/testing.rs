@@ -38,7 +38,8 @@ pub struct Net {
     pub entropy: f32,
     /// The step of finite differences: small enough that no routing decision flips.
     pub h: f32,
-    inputs: Vec<Param>,
+    /// The parameters that hold the inputs.
+    pub inputs: Vec<Param>,
     output: Option<Activation>,
     /// The same network with additional consumers of its inputs, so that the op must add to their gradients.
     tapped: Option<Box<Net>>,
