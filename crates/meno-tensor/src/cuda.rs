@@ -6,6 +6,7 @@
 
 mod batch;
 mod buffer;
+mod columns;
 mod context;
 mod driver;
 mod dtypes;
@@ -18,6 +19,7 @@ mod ops;
 mod optim;
 mod product;
 mod results;
+mod rope_tables;
 mod weights;
 
 pub use driver::{Card, cards};

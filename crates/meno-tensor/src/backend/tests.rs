@@ -17,7 +17,7 @@ fn devices() -> impl Iterator<Item = Arc<dyn Backend>> {
 /// An embedding, a norm, two matrices and a frozen bias with random values, the same on every device.
 fn weights(backend: &dyn Backend) -> Box<dyn Weights> {
     let mut p = ParamLayout::default();
-    p.declare("model.embed_tokens.weight", &[9, 6]);
+    p.declare("model.embed_tokens.weight", &[901, 6]); // more than a device updates at once
     p.declare("norm.weight", &[6]);
     p.declare("a.weight", &[12, 6]);
     p.declare("b.weight", &[5, 7]);

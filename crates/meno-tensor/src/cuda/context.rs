@@ -6,12 +6,15 @@ use super::batch::{Cache, CudaBatch};
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory, suffix};
 use super::results::Results;
+use super::rope_tables::RopeTables;
 use super::weights::CudaWeights;
 use crate::backend::Error;
 use crate::ops::Columns;
 use crate::ops::attention::HeadView;
 use crate::precision::Precision;
 use crate::tape::{Activation, ActivationInfo, Batch, Dtype, IntTensor, Objective, Outputs, Param};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -40,6 +43,11 @@ impl Tensor {
     /// Returns the matrix from row `start`.
     pub(super) fn from_row(self, start: usize) -> Tensor {
         Tensor { at: self.at + (start * self.ld * self.dtype.bytes()) as u64, ..self }
+    }
+    /// Returns true if every row is whole, aligned pieces of four elements.
+    pub(super) fn in_fours(self) -> bool {
+        let aligned = self.at.is_multiple_of(4 * self.dtype.bytes() as u64);
+        aligned && self.ld.is_multiple_of(4) && self.cols.is_multiple_of(4)
     }
     /// Returns the suffix of kernels for its type.
     pub(super) fn suffix(self) -> &'static str {
@@ -86,14 +94,19 @@ pub(super) struct Scratch {
     used: usize,
     /// The largest sum of blocks that an op needed.
     most: usize,
+    /// Values that the host sent, by their bytes.
+    constants: HashMap<Vec<u8>, Memory>,
 }
+
+/// Constants that are kept: more than a step of training uses.
+const CONSTANTS: usize = 1024;
 
 impl Scratch {
     pub(super) fn new(gpu: &Arc<Gpu>) -> Scratch {
-        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0, most: 1 << 20 }
+        Scratch { gpu: gpu.clone(), blocks: Vec::new(), used: 0, most: 1 << 20, constants: HashMap::new() }
     }
     /// Returns the address of `bytes` bytes that are free until the op ends.
-    fn take(&mut self, bytes: usize) -> Result<u64, Error> {
+    pub(super) fn take(&mut self, bytes: usize) -> Result<u64, Error> {
         let bytes = bytes.next_multiple_of(256);
         let room = self.blocks.last().map_or(0, Memory::bytes);
         if self.blocks.is_empty() || self.used + bytes > room {
@@ -111,6 +124,9 @@ impl Scratch {
         if self.blocks.len() > 1 {
             self.most = self.most.max(self.bytes());
             self.blocks.clear();
+        }
+        if self.constants.len() > CONSTANTS {
+            self.constants.clear();
         }
     }
     pub(super) fn bytes(&self) -> usize {
@@ -148,7 +164,8 @@ pub(super) struct Ctx<'a> {
     /// The buffers that the op declares to use.
     pub(super) declared_ints: &'a [IntTensor],
     pub(super) adds: &'a [Activation],
-    pub(super) scratch: &'a mut Scratch,
+    pub(super) scratch: RefCell<&'a mut Scratch>,
+    pub(super) rope_tables: &'a mut RopeTables,
 }
 
 impl Ctx<'_> {
@@ -222,13 +239,25 @@ impl Ctx<'_> {
         self.ints[ints.index()].write(0, values)
     }
     /// Returns a matrix in scratch memory with undefined content.
-    pub(super) fn temporary(&mut self, rows: usize, cols: usize, dtype: Dtype) -> Result<Tensor, Error> {
-        Ok(Tensor::new(self.scratch.take(rows * cols * dtype.bytes())?, dtype, cols))
+    pub(super) fn temporary(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Tensor, Error> {
+        Ok(Tensor::new(self.scratch.borrow_mut().take(rows * cols * dtype.bytes())?, dtype, cols))
     }
     /// Copies values from the host to scratch memory.
-    pub(super) fn upload<T: bytemuck::Pod>(&mut self, values: &[T]) -> Result<u64, Error> {
-        let at = self.scratch.take(size_of_val(values).max(1))?;
+    pub(super) fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Result<u64, Error> {
+        let at = self.scratch.borrow_mut().take(size_of_val(values).max(1))?;
         self.gpu.write(at, values)?;
+        Ok(at)
+    }
+    /// Returns the address of values that other passes send too. Sent once: an upload waits for the card's work.
+    pub(super) fn constants<T: bytemuck::Pod>(&self, values: &[T]) -> Result<u64, Error> {
+        let (bytes, mut scratch): (&[u8], _) = (bytemuck::cast_slice(values), self.scratch.borrow_mut());
+        if let Some(memory) = scratch.constants.get(bytes) {
+            return Ok(memory.at());
+        }
+        let memory = scratch.gpu.allocate(bytes.len(), "constants of ops")?;
+        memory.write(0, values)?;
+        let at = memory.at();
+        scratch.constants.insert(bytes.to_vec(), memory);
         Ok(at)
     }
     /// Copies values to the host, after all earlier work.

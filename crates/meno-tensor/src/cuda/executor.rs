@@ -10,6 +10,7 @@ use super::dtypes::dtypes;
 use super::kv_store::CudaKvStore;
 use super::ops::kernels;
 use super::results::Results;
+use super::rope_tables::RopeTables;
 use super::weights::CudaWeights;
 use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
 use crate::kv_cache::KvCache;
@@ -17,6 +18,7 @@ use crate::ops::Program;
 use crate::precision::Precision;
 use crate::tape::{Activation, Dtype, Losses, Outputs, Plan, ScheduleStep};
 use half::bf16;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,6 +49,7 @@ pub(super) struct CudaExecutor {
     ints: Vec<Memory>,
     batch: CudaBatch,
     scratch: Scratch,
+    rope_tables: RopeTables,
     results: Results,
     out: Outputs,
     profile: Option<Profile>,
@@ -62,6 +65,7 @@ impl CudaExecutor {
             planned: None,
             batch: CudaBatch::new(gpu, program.mode.rows)?,
             scratch: Scratch::new(gpu),
+            rope_tables: RopeTables::new(gpu),
             results: Results::new(gpu),
             out: program.outputs(),
             profile: None,
@@ -165,7 +169,8 @@ impl CudaExecutor {
             ints: &self.ints,
             declared_ints: &io.ints,
             adds: &plan.adds[i],
-            scratch: &mut self.scratch,
+            scratch: RefCell::new(&mut self.scratch),
+            rope_tables: &mut self.rope_tables,
         };
         let start = Instant::now();
         match forward {

@@ -11,9 +11,10 @@ static PACK: &Aligned<[u8]> = &Aligned(*include_bytes!("kernels/kernels.fatbins"
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Image {
     /// The name of the source, without its extension.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests compare it"))]
     pub(super) name: &'static str,
     /// The hash of the source and of all headers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only a test compares it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests compare it"))]
     pub(super) hash: u64,
     /// The fat binary.
     pub(super) bytes: &'static [u8],

@@ -1,7 +1,7 @@
 //! The measured speed of a card, to compare with its peak.
 
 use super::Cuda;
-use super::context::Tensor;
+use super::context::{Scratch, Tensor};
 use super::product::{Factor, Product};
 use crate::backend::Error;
 use crate::precision::Precision;
@@ -19,7 +19,7 @@ impl Cuda {
     /// Returns the bytes per second, read and written, of a copy of `bytes` bytes.
     pub fn copy_bandwidth(&self, bytes: usize) -> Result<f64, Error> {
         let [from, to] = [self.gpu.allocate(bytes, "a measurement")?, self.gpu.allocate(bytes, "a measurement")?];
-        let mut time = || self.gpu.time(|| to.copy_from(&from, bytes));
+        let time = || self.gpu.time(|| to.copy_from(&from, bytes));
         time()?;
         let times = (0..REPEAT).map(|_| time()).collect::<Result<Vec<f64>, Error>>()?;
         Ok(2.0 * bytes as f64 / median(times))
@@ -40,7 +40,8 @@ impl Cuda {
             residual: 0,
             add: false,
         };
-        let mut time = || self.gpu.time(|| product.run_on(&self.gpu));
+        let mut scratch = Scratch::new(&self.gpu);
+        let mut time = || self.gpu.time(|| product.run_on(&self.gpu, &mut scratch));
         time()?;
         let times = (0..REPEAT).map(|_| time()).collect::<Result<Vec<f64>, Error>>()?;
         Ok(2.0 * (n as f64).powi(3) / median(times))

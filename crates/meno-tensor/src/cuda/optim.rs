@@ -1,31 +1,111 @@
-//! Optimizers and the gradient norm on the card.
+//! Optimizers and the gradient norm on the card: one launch for the norm and for AdamW, whatever the number of
+//! parameters ([`spans`]), and a few for each matrix of Muon.
+
+mod muon;
+mod spans;
 
 use super::buffer::CudaBuffer;
-use super::driver::Gpu;
-use crate::backend::{Buffer, Error, Optimizer, Weights};
-use crate::optim::OptimizerConfig;
+use super::driver::{Arg, Gpu, Launch};
+use super::weights::CudaWeights;
+use crate::backend::{Buffer, Error, Optimizer, Weights, own_mut};
+use crate::optim::{OptimizerConfig, UpdateRule};
 use crate::tape::ParamLayout;
+use muon::{Muon, MuonStep};
+use spans::{BLOCK, Spans};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Returns the norm of the gradients of all trainable parameters.
-pub(super) fn gradient_norm(_layout: &ParamLayout, _grads: &CudaBuffer) -> Result<f64, Error> {
-    todo!()
+/// Threads of a block.
+const THREADS: u32 = 256;
+
+/// Returns the norm of the gradients of all trainable parameters: squares are summed in f64, over fixed blocks and in a
+/// fixed tree.
+pub(super) fn gradient_norm(layout: &ParamLayout, grads: &CudaBuffer) -> Result<f64, Error> {
+    let gpu = grads.memory.gpu();
+    let trainable = layout.iter().filter(|(_, info)| info.trainable);
+    let spans = Spans::new(gpu, trainable.map(|(_, info)| (info.range(), false)))?;
+    let sums = gpu.allocate((spans.blocks + 1) * size_of::<f64>(), "the gradient norm")?;
+    let norm = sums.at() + (spans.blocks * size_of::<f64>()) as u64;
+    let args = &mut [sums.at().into(), grads.at(0).into(), spans.at().into(), spans.count.into()];
+    gpu.launch("sum_squares", Launch::blocks(spans.blocks, THREADS), args)?;
+    root_of_sum(gpu, norm, sums.at(), spans.blocks)?;
+    let mut result = [0f64];
+    gpu.read(norm, &mut result)?;
+    Ok(result[0])
+}
+
+/// Computes the square root of the sum of `n` f64 values.
+fn root_of_sum(gpu: &Gpu, root: u64, values: u64, n: usize) -> Result<(), Error> {
+    gpu.launch("root_of_sum", Launch::blocks(1, 1024), &mut [root.into(), values.into(), Arg::long(n)])
 }
 
 /// An optimizer and its state.
 pub(super) struct CudaOptimizer {
+    gpu: Arc<Gpu>,
     config: OptimizerConfig,
     steps: u64,
     /// AdamW's first moment, Muon's momentum.
     first: CudaBuffer,
     /// AdamW's second moment.
     second: CudaBuffer,
+    /// The parameters that AdamW updates; the flag says which are decayed.
+    adamw: Spans,
+    /// Place and shape of the matrices that Muon updates.
+    matrices: Vec<(Range<usize>, [usize; 2])>,
+    muon: Muon,
 }
 
 impl CudaOptimizer {
     pub(super) fn new(gpu: &Arc<Gpu>, config: OptimizerConfig, layout: &ParamLayout) -> Result<Self, Error> {
+        let (mut adamw, mut matrices) = (Vec::new(), Vec::new());
+        for (_, info) in layout.iter() {
+            match UpdateRule::of(&config, info) {
+                UpdateRule::Frozen => {}
+                UpdateRule::AdamW { weight_decay } => adamw.push((info.range(), weight_decay != 0.0)),
+                UpdateRule::Muon { rows, cols } => matrices.push((info.range(), [rows, cols])),
+            }
+        }
         let moment = || CudaBuffer::new(gpu, layout.total(), "the optimizer's state");
-        Ok(CudaOptimizer { config, steps: 0, first: moment()?, second: moment()? })
+        Ok(CudaOptimizer {
+            gpu: gpu.clone(),
+            config,
+            steps: 0,
+            first: moment()?,
+            second: moment()?,
+            adamw: Spans::new(gpu, adamw.into_iter())?,
+            muon: Muon::new(gpu, matrices.iter().map(|(_, shape)| *shape))?,
+            matrices,
+        })
+    }
+
+    /// Takes AdamW's step on weights and their copy in bf16.
+    fn adamw(
+        &self,
+        [values, rounded]: [u64; 2],
+        grads: &CudaBuffer,
+        learning_rate: f32,
+        scale: f32,
+    ) -> Result<(), Error> {
+        let OptimizerConfig { adam_beta1, adam_beta2, adam_epsilon, weight_decay, .. } = self.config;
+        // Moments start at 0.
+        let correction = |beta: f32| 1.0 - (beta as f64).powf(self.steps as f64);
+        let args = &mut [
+            values.into(),
+            self.first.at(0).into(),
+            self.second.at(0).into(),
+            rounded.into(),
+            grads.at(0).into(),
+            self.adamw.at().into(),
+            self.adamw.count.into(),
+            adam_beta1.into(),
+            adam_beta2.into(),
+            adam_epsilon.into(),
+            scale.into(),
+            ((learning_rate as f64 / correction(adam_beta1)) as f32).into(),
+            ((1.0 / correction(adam_beta2).sqrt()) as f32).into(),
+            (1.0 - learning_rate * weight_decay).into(),
+        ];
+        self.gpu.launch("adamw", Launch::blocks(self.adamw.blocks, THREADS), args)
     }
 }
 
@@ -38,12 +118,31 @@ impl Optimizer for CudaOptimizer {
     }
     fn step(
         &mut self,
-        _weights: &mut dyn Weights,
-        _grads: &mut dyn Buffer,
-        _learning_rate: f32,
-        _scale: f32,
+        weights: &mut dyn Weights,
+        grads: &mut dyn Buffer,
+        learning_rate: f32,
+        scale: f32,
     ) -> Result<(), Error> {
-        todo!()
+        self.steps += 1;
+        let addresses = own_mut::<CudaWeights>(weights).addresses_mut();
+        let grads: &CudaBuffer = own_mut(grads);
+        self.adamw(addresses, grads, learning_rate, scale)?;
+        let OptimizerConfig { muon_momentum: momentum, weight_decay, .. } = self.config;
+        for (range, shape) in &self.matrices {
+            let step = MuonStep {
+                values: addresses[0] + (range.start * size_of::<f32>()) as u64,
+                rounded: (addresses[1] != 0).then(|| addresses[1] + (range.start * 2) as u64),
+                grads: grads.at(range.start),
+                momenta: self.first.at(range.start),
+                shape: *shape,
+                momentum,
+                scale,
+                keep: 1.0 - learning_rate * weight_decay,
+                learning_rate,
+            };
+            self.muon.apply(&self.gpu, step)?;
+        }
+        grads.zero()
     }
     fn state(&self) -> [(&'static str, &dyn Buffer); 2] {
         [("exp_avg", &self.first), ("exp_avg_sq", &self.second)]
@@ -57,5 +156,55 @@ impl Optimizer for CudaOptimizer {
         }
         self.steps = steps;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::optim::OptimizerKind;
+    use crate::precision::Precision;
+    use crate::rng::Rng;
+    use crate::tape::{Dtype, Param};
+    use half::bf16;
+
+    /// Returns the bf16 values of `p` that products read.
+    fn rounded(gpu: &Gpu, weights: &CudaWeights, p: Param) -> Vec<bf16> {
+        let (at, dtype) = weights.matrix(p, Precision::Bf16);
+        assert_eq!(dtype, Dtype::Bf16);
+        let mut values = vec![bf16::ZERO; weights.layout_of(p).len()];
+        gpu.read(at, &mut values).unwrap();
+        values
+    }
+
+    #[test]
+    fn a_step_keeps_the_weights_in_bf16_current() {
+        let cards = Device::all().into_iter().filter_map(|device| match device {
+            Device::Cuda(number) => Some(Gpu::open(number).unwrap()),
+            _ => None,
+        });
+        for (gpu, kind) in cards.flat_map(|gpu| [(gpu.clone(), OptimizerKind::AdamW), (gpu, OptimizerKind::Muon)]) {
+            let mut layout = ParamLayout::default();
+            layout.declare("norm.weight", &[1, 37]);
+            layout.declare("a.weight", &[5, 7]);
+            let layout = Arc::new(layout);
+            let mut weights = CudaWeights::new(&gpu, layout.clone()).unwrap();
+            weights.prepare(Precision::Bf16).unwrap();
+            let mut grads = CudaBuffer::new(&gpu, layout.total(), "gradients").unwrap();
+            let mut rng = Rng::new(&[2]);
+            for (_, info) in layout.iter() {
+                grads.update(info.range(), &mut |g| g.iter_mut().for_each(|g| *g = rng.normal())).unwrap();
+            }
+            let config = OptimizerConfig { kind, ..Default::default() };
+            let mut optimizer = CudaOptimizer::new(&gpu, config, &layout).unwrap();
+            optimizer.step(&mut weights, &mut grads, 0.1, 1.0).unwrap();
+            for (p, _) in layout.iter() {
+                let values = weights.read(p).unwrap();
+                assert!(values.iter().all(|&w| w != 0.0));
+                let expected: Vec<bf16> = values.iter().map(|&w| bf16::from_f32(w)).collect();
+                assert_eq!(rounded(&gpu, &weights, p), expected, "{kind:?}");
+            }
+        }
     }
 }

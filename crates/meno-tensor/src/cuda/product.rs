@@ -1,12 +1,20 @@
 //! Matrix products on the card.
 //!
 //! Contract: an element is a chain over k in ascending order, whatever the other rows and the tile. In bf16 the chain
-//! advances by 16 products at a time, as the tensor cores do.
+//! advances by 16 products at a time, as the tensor cores do. Only the gradient of a weight, whose k is the rows of the
+//! batch, may be several chains, over fixed spans of rows, added in ascending order.
 
-use super::context::{Ctx, Tensor};
-use super::driver::{Gpu, Launch};
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use super::context::{Ctx, Scratch, Tensor};
+use super::driver::{Arg, Gpu, Launch};
 use crate::backend::Error;
 use crate::precision::Precision;
+use crate::tape::Dtype;
+use half::bf16;
+use plan::Form;
 
 /// A factor of a product: a matrix, or its transpose.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +35,10 @@ impl Factor {
     /// Returns the distance in elements from one row to the next, and from one column to the next.
     fn strides(self) -> [usize; 2] {
         if self.transposed { [1, self.matrix.ld] } else { [self.matrix.ld, 1] }
+    }
+    /// Returns the shape of the stored matrix from that of the factor.
+    fn stored(self, [rows, cols]: [usize; 2]) -> [usize; 2] {
+        if self.transposed { [cols, rows] } else { [rows, cols] }
     }
 }
 
@@ -78,32 +90,121 @@ impl Product {
 
     /// Runs the product.
     pub(super) fn run(self, ctx: &Ctx) -> Result<(), Error> {
-        self.run_on(ctx.gpu)
+        self.run_on(ctx.gpu, &mut ctx.scratch.borrow_mut())
     }
 
-    /// Runs the product on a card.
-    pub(super) fn run_on(self, gpu: &Gpu) -> Result<(), Error> {
-        let Product { a, b, y, shape: [m, n, k], precision, bias, residual, add } = self;
+    /// Runs the product outside a pass.
+    pub(super) fn run_on(self, gpu: &Gpu, scratch: &mut Scratch) -> Result<(), Error> {
+        let [m, n, _] = self.shape;
+        if m == 0 || n == 0 {
+            return Ok(());
+        }
+        match self.precision {
+            Precision::F32 => self.run_f32(gpu),
+            Precision::Bf16 => self.launch_bf16(gpu, scratch),
+        }
+    }
+
+    /// Returns the arguments that the f32 kernels share.
+    fn args(self) -> [Arg; 14] {
+        let Product { a, b, y, shape: [m, n, k], bias, residual, add, .. } = self;
         let ([a_row, a_col], [b_row, b_col]) = (a.strides(), b.strides());
-        let (a, b, round) = (a.matrix, b.matrix, precision == Precision::Bf16);
-        let name = format!("product_{}_{}_{}", a.suffix(), b.suffix(), y.suffix());
+        let sizes = [m, n, k, a_row, a_col, b_row, b_col, y.ld].map(Arg::from);
+        let [m, n, k, a_row, a_col, b_row, b_col, ldy] = sizes;
+        let (a, b, y) = (a.matrix.into(), b.matrix.into(), y.into());
+        [y, a, b, m, n, k, a_row, a_col, b_row, b_col, ldy, bias.into(), residual.into(), add.into()]
+    }
+
+    fn suffix(self) -> String {
+        format!("{}_{}_{}", self.a.matrix.suffix(), self.b.matrix.suffix(), self.y.suffix())
+    }
+
+    /// Runs a product in f32, which needs no scratch memory.
+    pub(super) fn run_f32(self, gpu: &Gpu) -> Result<(), Error> {
+        let [m, n, _] = self.shape;
+        let (tile, launch) = plan::plan_f32(m, n);
+        gpu.launch(&format!("gemm_f32_{tile}_{}", self.suffix()), launch, &mut self.args())
+    }
+
+    /// Runs the plain kernel, of the same value.
+    #[cfg(test)]
+    fn launch_plain(self, gpu: &Gpu) -> Result<(), Error> {
+        let [m, n, _] = self.shape;
+        let round = (self.precision == Precision::Bf16).into();
+        let [a, b, c, d, e, f, g, h, i, j, k, l, o, p] = self.args();
+        let args = &mut [a, b, c, d, e, f, g, h, i, j, k, l, o, p, round];
+        gpu.launch(&format!("product_{}", self.suffix()), Launch::elements(m * n), args)
+    }
+
+    /// Runs the product on the tensor cores, for matrices of any type and place: which kernel multiplies a matrix must
+    /// not depend on the number of rows, so all go this way.
+    fn launch_bf16(self, gpu: &Gpu, scratch: &mut Scratch) -> Result<(), Error> {
+        let Product { a, b, y, shape: [m, n, k], bias, residual, add, .. } = self;
+        let form = Form::of(a.transposed, b.transposed);
+        let plan = plan::plan_bf16(form, self.shape);
+        let a = rounded(gpu, scratch, a.matrix, a.stored([m, k]))?;
+        let b = rounded(gpu, scratch, b.matrix, b.stored([k, n]))?;
+        // Partial sums of spans are contiguous matrices, added to y afterwards.
+        let to = match plan.spans {
+            1 => y,
+            spans => temporary(scratch, spans * m, n, n, Dtype::F32)?,
+        };
+        let epilogue = if plan.spans == 1 { (bias, residual, add) } else { (0, 0, false) };
+        let pairs = to.ld.is_multiple_of(2)
+            && to.at.is_multiple_of(2 * to.dtype.bytes() as u64)
+            && epilogue.1.is_multiple_of(8);
         let args = &mut [
-            y.into(),
+            to.into(),
             a.into(),
             b.into(),
             m.into(),
             n.into(),
             k.into(),
-            a_row.into(),
-            a_col.into(),
-            b_row.into(),
-            b_col.into(),
-            y.ld.into(),
-            bias.into(),
-            residual.into(),
-            add.into(),
-            round.into(),
+            a.ld.into(),
+            b.ld.into(),
+            to.ld.into(),
+            epilogue.0.into(),
+            epilogue.1.into(),
+            epilogue.2.into(),
+            plan.span.into(),
+            pairs.into(),
         ];
-        gpu.launch(&name, Launch::elements(m * n), args)
+        gpu.launch(&format!("gemm_bf16_{}_{}_{}", plan.tile, form.name(), to.suffix()), plan.launch, args)?;
+        if plan.spans == 1 {
+            return Ok(());
+        }
+        assert!(bias == 0 && residual == 0, "invariant: the gradient of a weight has no bias and no residual");
+        let spans = plan.spans;
+        let args = &mut [y.into(), to.into(), spans.into(), m.into(), n.into(), y.ld.into(), add.into()];
+        gpu.launch("add_spans", Launch::elements(m * n), args)
     }
+}
+
+/// Returns `x` as a factor of products with `rows` rows: rounded, where a product would round it. An op that multiplies
+/// a matrix twice rounds it once.
+pub(super) fn factor(ctx: &Ctx, x: Tensor, rows: usize) -> Result<Tensor, Error> {
+    match ctx.precision {
+        Precision::F32 => Ok(x),
+        Precision::Bf16 => rounded(ctx.gpu, &mut ctx.scratch.borrow_mut(), x, [rows, x.cols]),
+    }
+}
+
+/// The alignment that the tensor-core kernels need, in bytes.
+const ALIGN: usize = 16;
+
+/// Returns a matrix of this many rows and columns in bf16 with aligned rows: itself, or a copy in scratch memory.
+fn rounded(gpu: &Gpu, scratch: &mut Scratch, x: Tensor, [rows, cols]: [usize; 2]) -> Result<Tensor, Error> {
+    let wide = ALIGN / size_of::<bf16>();
+    if x.dtype == Dtype::Bf16 && x.at.is_multiple_of(ALIGN as u64) && x.ld.is_multiple_of(wide) {
+        return Ok(x);
+    }
+    let y = temporary(scratch, rows, cols, cols.next_multiple_of(wide), Dtype::Bf16)?;
+    let args = &mut [y.into(), x.into(), rows.into(), cols.into(), x.ld.into(), y.ld.into()];
+    gpu.launch(&format!("round_rows_{}", x.suffix()), Launch::elements(rows * cols), args)?;
+    Ok(y)
+}
+
+/// Returns a matrix in scratch memory with undefined content.
+fn temporary(scratch: &mut Scratch, rows: usize, cols: usize, ld: usize, dtype: Dtype) -> Result<Tensor, Error> {
+    Ok(Tensor { at: scratch.take(rows * ld * dtype.bytes())?, dtype, cols, ld })
 }

@@ -15,6 +15,7 @@ pub(super) enum Kind {
     /// A balance loss for each sequence, `float[sequences]`.
     Balance,
     /// Terms of the next token's loss, `float[]` (tests).
+    #[cfg(any(test, feature = "testing"))]
     NextToken,
     /// The logits, `float[rows][vocab]`.
     Logits,
@@ -69,6 +70,7 @@ impl Results {
                     memory.read(offset, &mut out.expert_load[layer])?;
                 }
                 Kind::Balance => out.losses.balance += sum()?,
+                #[cfg(any(test, feature = "testing"))]
                 Kind::NextToken => out.losses.next_token += sum()?,
                 Kind::Logits => floats(&mut out.logits)?,
                 Kind::Hidden => floats(&mut out.hidden)?,

@@ -55,6 +55,13 @@ impl CudaWeights {
         &mut self.values
     }
 
+    /// Returns the addresses of the f32 values and of their copy in bf16 (null if it is not current), for an optimizer
+    /// that changes both.
+    pub(super) fn addresses_mut(&mut self) -> [u64; 2] {
+        let rounded = self.rounded.as_ref().filter(|_| self.current);
+        [self.values.at(0), rounded.map_or(0, Memory::at)]
+    }
+
     /// Returns name, shape and place of `p`.
     pub(super) fn layout_of(&self, p: Param) -> &ParamInfo {
         self.layout.info(p)

@@ -65,7 +65,8 @@ impl Describe for Embedding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::build;
+    use crate::precision::Precision;
+    use crate::testing::{build, check_agreement};
 
     #[test]
     fn gradients() {
@@ -97,6 +98,18 @@ mod tests {
                     assert_eq!(y[row * 2..][..2], expected);
                 }
             }
+        }
+    }
+
+    /// Devices copy pieces of a row, and four elements at once where they can.
+    #[test]
+    fn rows_of_any_width() {
+        for hidden in [37, 1030, 2052] {
+            let nets = build(true, 60, |b, p| {
+                let weight = p.declare("model.embed_tokens.weight", &[crate::testing::VOCAB, hidden]);
+                Embedding::push_next(b, p, weight)
+            });
+            check_agreement(nets, Precision::F32, 2e-5);
         }
     }
 }

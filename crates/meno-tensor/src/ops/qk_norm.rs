@@ -34,7 +34,8 @@ impl Describe for QkNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{TestInput, build};
+    use crate::precision::Precision;
+    use crate::testing::{TestInput, build, check_agreement};
 
     fn nets(part: bool) -> Vec<crate::testing::Net> {
         build(true, 7, |b, p| {
@@ -76,5 +77,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Devices may load four elements at once.
+    #[test]
+    fn heads_at_multiples_of_four_columns() {
+        let nets = || {
+            build(true, 40, |b, p| {
+                let (x, y) = (TestInput::input(b, p, 32), b.activation(24));
+                let norm = Norm { weight: p.declare("q_norm.weight", &[8]), eps: 1e-5 };
+                b.push(QkNorm { x: Columns::range(b, x, 4..28), norm, y: Columns::all(b, y) });
+                y
+            })
+        };
+        check_agreement(nets(), Precision::F32, 2e-5);
+        nets().iter_mut().for_each(|net| net.check_bits());
     }
 }

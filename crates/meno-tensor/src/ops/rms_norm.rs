@@ -59,7 +59,8 @@ impl Describe for RmsNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{TestInput, build};
+    use crate::precision::Precision;
+    use crate::testing::{TestInput, build, check_agreement};
 
     #[test]
     fn gradients() {
@@ -87,6 +88,22 @@ mod tests {
         }) {
             net.check_gradients(1e-3);
             net.check_bits();
+        }
+    }
+
+    /// Devices share a wide row among threads, and sum the gain's gradient over spans of rows.
+    #[test]
+    fn wide_rows_and_many_rows() {
+        for (rows, cols) in [(150, 12), (70, 1028), (3, 1027), (2, 12_400)] {
+            let nets = || {
+                build(true, rows, |b, p| {
+                    let x = TestInput::input(b, p, cols);
+                    let norm = Norm { weight: p.declare("norm.weight", &[cols]), eps: 1e-5 };
+                    RmsNorm::push(b, p, x, norm)
+                })
+            };
+            check_agreement(nets(), Precision::F32, 2e-5);
+            nets().iter_mut().for_each(|net| net.check_bits());
         }
     }
 }

@@ -147,7 +147,8 @@ impl Describe for Rope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{TestInput, build};
+    use crate::precision::Precision;
+    use crate::testing::{TestInput, build, check_agreement};
 
     /// spec: V3 with d = 64, theta 1e4, L = 4096, s = 40, beta 32 / 1.
     #[test]
@@ -192,6 +193,23 @@ mod tests {
                 net.check_gradients(1e-3);
                 net.check_bits();
             }
+        }
+    }
+
+    /// Devices may load four elements at once and rotate several heads in one thread.
+    #[test]
+    fn heads_at_multiples_of_four_columns() {
+        for pairs in [Pairs::Interleaved, Pairs::HalfSplit] {
+            let nets = || {
+                build(true, 19, |b, p| {
+                    let x = TestInput::input(b, p, 128);
+                    let table = Arc::new(RopeTable::new(&frequencies(100.0, 16), 1.0, 19));
+                    b.push(Rope { x, ld: 128, offset: 4, head_stride: 20, heads: 6, pairs, table });
+                    x
+                })
+            };
+            check_agreement(nets(), Precision::F32, 2e-5);
+            nets().iter_mut().for_each(|net| net.check_bits());
         }
     }
 

@@ -63,3 +63,17 @@ KERNEL(256, product_bf16_bf16_bf16)
  const float* bias, const float* residual, int add, int round) {
     product(y, a, b, m, n, k, a_row, a_col, b_row, b_col, ldy, bias, residual, add, round);
 }
+
+// y = x rounded to bf16, rows by rows: gives the rows of a matrix the distance and the start that the tensor-core
+// kernels need.
+template <class X> __device__ void round_rows(bf16* y, const X* x, int rows, int cols, int ldx, int ldy) {
+    const long long element = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    const long long row = element / cols, column = element % cols;
+    if (row < rows) y[row * ldy + column] = from_float<bf16>(to_float(x[row * ldx + column]));
+}
+KERNEL(256, round_rows_f32)(bf16* y, const float* x, int rows, int cols, int ldx, int ldy) {
+    round_rows(y, x, rows, cols, ldx, ldy);
+}
+KERNEL(256, round_rows_bf16)(bf16* y, const bf16* x, int rows, int cols, int ldx, int ldy) {
+    round_rows(y, x, rows, cols, ldx, ldy);
+}
