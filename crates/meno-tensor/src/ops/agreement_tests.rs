@@ -227,8 +227,11 @@ fn experts(fuse: bool, rows: usize, [hidden, width]: [usize; 2]) -> Vec<Net> {
         let y = Experts::push(b, p, sorted, experts);
         Combine::push(b, y, routes, sorted, Some(residual))
     });
+    // Logits of the size that ten inputs give: where affinities are all near 1, many are equal.
+    let factor = (10.0 / hidden as f32).sqrt();
     for net in &mut nets {
-        net.spread("proj", 0.4);
+        net.spread("mlp.gate.weight", factor);
+        net.spread("proj", 0.4 * factor);
         // A device that rounds x would choose other experts where two are nearly equal.
         for input in net.inputs.clone() {
             net.update(input, |x| x.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32()));
