@@ -23,11 +23,10 @@ PINNED = [
     "nvidia-cuda-runtime==13.0.96",
     "nvidia-cuda-cccl==13.3.5.0.6",
 ]
-# A100; RTX 30; RTX 40; H100 and H200 with their own instructions; and PTX, which the driver compiles for later cards.
+# A100, and with it RTX 30 and RTX 40, which run code for 8.0; H100 and H200 with their own instructions; and PTX, which
+# the driver compiles for later cards.
 ARCHITECTURES = [
     "arch=compute_80,code=sm_80",
-    "arch=compute_86,code=sm_86",
-    "arch=compute_89,code=sm_89",
     "arch=compute_90a,code=sm_90a",
     "arch=compute_80,code=compute_80",
 ]
