@@ -7,7 +7,7 @@ use crate::device::Device;
 #[non_exhaustive]
 pub enum Error {
     /// The device is out of memory.
-    #[error("{device}: out of memory: {bytes} bytes for {what}{}", free.map_or(String::new(), |b| format!(", {b} are free")))]
+    #[error("{device}: out of memory: {} for {what}{}{}", size(*bytes), free_of(*free), hint(what))]
     OutOfMemory {
         /// The device.
         device: Device,
@@ -27,7 +27,10 @@ pub enum Error {
         reason: String,
     },
     /// A call of the device's driver failed. The device cannot be used any more in this process.
-    #[error("{device}: {call} failed: {reason}")]
+    #[error(
+        "{device}: {call} failed: {reason}. The device is lost to this process; a training run continues from its last \
+         checkpoint with --resume"
+    )]
     Driver {
         /// The device.
         device: Device,
@@ -54,4 +57,28 @@ pub enum Error {
         /// The number of values that the network needs.
         expected: usize,
     },
+}
+
+/// Formats a number of bytes.
+fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_000_000 => format!("{bytes} bytes"),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+fn free_of(free: Option<usize>) -> String {
+    free.map_or(String::new(), |free| format!(", {} are free", size(free)))
+}
+
+/// Returns the settings that lower the memory for `what`.
+fn hint(what: &str) -> &'static str {
+    match what {
+        "activations" | "gradients of activations" | "scratch memory" => {
+            ": lower train.max_tokens or set train.gradient_checkpointing in a recipe, or lower the number of sequences"
+        }
+        "the KV cache" => ": lower --cache-tokens, --parallel or --context, or grpo.max_sequences in a recipe",
+        _ => ": use a smaller or quantized model",
+    }
 }

@@ -247,7 +247,7 @@ impl Gpu {
         let cards = cards().map_err(unavailable)?;
         let count = cards.len();
         let card = cards.into_iter().nth(number);
-        let card = card.ok_or_else(|| unavailable(format!("this machine has {count} card(s), numbered from 0")))?;
+        let card = card.ok_or_else(|| unavailable(numbers(count)))?;
         check_card(&card).map_err(unavailable)?;
         let gpu = Arc::new(Gpu::start(number, card).map_err(|e| unavailable(message(&e)))?);
         open.push(gpu.clone());
@@ -419,6 +419,14 @@ impl Gpu {
             let expected = args.get(index).map(Arg::bytes);
             assert!(size == expected, "invariant: parameter {index} of {name} has {size:?} bytes, not {expected:?}");
         }
+    }
+}
+
+/// Names the cards of a machine that has `count`.
+fn numbers(count: usize) -> String {
+    match count {
+        1 => "this machine has 1 card, cuda:0".into(),
+        _ => format!("this machine has {count} cards, cuda:0 to cuda:{}", count.saturating_sub(1)),
     }
 }
 

@@ -49,8 +49,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-seed{}", args.seed)));
     output::run_directory(&out, &Inputs::default())?;
     let command = provenance::command_line(std::env::args());
-    let provenance = Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT"))
-        .on(settings.device);
+    let provenance =
+        Provenance::here(&args.preset, command, env!("CARGO_PKG_VERSION"), env!("MENO_COMMIT")).on(settings.device);
     let titles = Stage::ALL.map(Stage::title);
     let title = format!("meno replicate, seed {}", args.seed);
     let mut view = if args.plain { LiveView::plain(&title, &titles) } else { LiveView::new(&title, &titles) };
