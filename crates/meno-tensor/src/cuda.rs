@@ -18,6 +18,7 @@ mod measure;
 mod ops;
 mod optim;
 mod product;
+mod product_sm90;
 mod results;
 mod rope_tables;
 mod weights;
