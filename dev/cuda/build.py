@@ -10,7 +10,7 @@ the compiler cannot be installed.
 The pack: a line `meno kernels 1`, a line `NAME HASH LENGTH` for each source, an empty line, then the fat binaries, each
 at the next multiple of 64 bytes. HASH is FNV-1a (64 bits) of the source and of all headers; cuda/kernels.rs checks it.
 """
-import argparse, concurrent.futures, os, pathlib, subprocess, sys, tempfile, venv
+import argparse, concurrent.futures, os, pathlib, re, subprocess, sys, tempfile, venv
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "crates/meno-tensor/src/cuda/kernels"
@@ -23,11 +23,10 @@ PINNED = [
     "nvidia-cuda-runtime==13.0.96",
     "nvidia-cuda-cccl==13.3.5.0.6",
 ]
-# A100; RTX 30; RTX 40; H100 and H200 with their own instructions; and PTX, which the driver compiles for later cards.
+# A100, and with it RTX 30 and RTX 40, which run code for 8.0; H100 and H200 with their own instructions; and PTX, which
+# the driver compiles for later cards.
 ARCHITECTURES = [
     "arch=compute_80,code=sm_80",
-    "arch=compute_86,code=sm_86",
-    "arch=compute_89,code=sm_89",
     "arch=compute_90a,code=sm_90a",
     "arch=compute_80,code=compute_80",
 ]
@@ -63,9 +62,20 @@ def compile_kernel(nvcc, source, out):
     return out.read_bytes()
 
 
+def check_names(sources):
+    """Kernels of all sources are found by name, so no name may occur twice."""
+    seen = {}
+    for source in sources:
+        for name in re.findall(r"^KERNEL\(\w+, (\w+)\)", source.read_text(), re.MULTILINE):
+            if name in seen:
+                sys.exit(f"kernel {name} is in {seen[name]} and in {source.name}")
+            seen[name] = source.name
+
+
 def pack(nvcc):
     headers = b"".join(path.read_bytes() for path in sorted(KERNELS.glob("*.cuh")))
     sources = sorted(KERNELS.glob("*.cu"))
+    check_names(sources)
     with tempfile.TemporaryDirectory() as directory, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         outs = [pathlib.Path(directory) / f"{source.stem}.fatbin" for source in sources]
         images = list(pool.map(lambda pair: compile_kernel(nvcc, *pair), zip(sources, outs)))

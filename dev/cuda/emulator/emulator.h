@@ -24,7 +24,7 @@
 #define __global__
 #define __constant__ static
 #define __grid_constant__
-#define __forceinline__ __attribute__((always_inline))
+#define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 // Blocks run one after the other, so a static variable is shared by the threads of one block.
 #define __shared__ static

@@ -107,7 +107,7 @@ impl Scratch {
     }
     /// Returns the address of `bytes` bytes that are free until the op ends.
     pub(super) fn take(&mut self, bytes: usize) -> Result<u64, Error> {
-        let bytes = bytes.next_multiple_of(256);
+        let bytes = bytes.max(1).next_multiple_of(256);
         let room = self.blocks.last().map_or(0, Memory::bytes);
         if self.blocks.is_empty() || self.used + bytes > room {
             let least = if self.blocks.is_empty() { self.most } else { 1 << 20 };
@@ -117,6 +117,14 @@ impl Scratch {
         let at = self.blocks.last().expect("invariant: a block").at() + self.used as u64;
         self.used += bytes;
         Ok(at)
+    }
+    /// Returns the current end of the memory in use.
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.blocks.len(), self.used)
+    }
+    /// Frees what was taken after `mark`.
+    pub(super) fn free_from(&mut self, (blocks, used): (usize, usize)) {
+        self.used = if self.blocks.len() == blocks { used } else { 0 };
     }
     /// Frees everything for the next op. Several blocks become one block of their size, allocated when it is used.
     pub(super) fn reset(&mut self) {

@@ -1,7 +1,7 @@
 //! The measured speed of a card, to compare with its peak.
 
 use super::Cuda;
-use super::context::{Scratch, Tensor};
+use super::context::Tensor;
 use super::product::{Factor, Product};
 use crate::backend::Error;
 use crate::precision::Precision;
@@ -40,8 +40,7 @@ impl Cuda {
             residual: 0,
             add: false,
         };
-        let mut scratch = Scratch::new(&self.gpu);
-        let mut time = || self.gpu.time(|| product.run_on(&self.gpu, &mut scratch));
+        let time = || self.gpu.time(|| product.run_on(&self.gpu));
         time()?;
         let times = (0..REPEAT).map(|_| time()).collect::<Result<Vec<f64>, Error>>()?;
         Ok(2.0 * (n as f64).powi(3) / median(times))

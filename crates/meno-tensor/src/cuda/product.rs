@@ -90,17 +90,26 @@ impl Product {
 
     /// Runs the product.
     pub(super) fn run(self, ctx: &Ctx) -> Result<(), Error> {
-        self.run_on(ctx.gpu, &mut ctx.scratch.borrow_mut())
+        let scratch = &mut ctx.scratch.borrow_mut();
+        let mark = scratch.mark();
+        self.launch(ctx.gpu, Some(scratch))?;
+        // Later work waits for the kernels launched here, so their temporary matrices are free for it.
+        scratch.free_from(mark);
+        Ok(())
     }
 
-    /// Runs the product outside a pass.
-    pub(super) fn run_on(self, gpu: &Gpu, scratch: &mut Scratch) -> Result<(), Error> {
+    /// Runs a product that needs no scratch memory: in f32, or y = x · wᵀ of aligned bf16 matrices.
+    pub(super) fn run_on(self, gpu: &Gpu) -> Result<(), Error> {
+        self.launch(gpu, None)
+    }
+
+    fn launch(self, gpu: &Gpu, scratch: Option<&mut Scratch>) -> Result<(), Error> {
         let [m, n, _] = self.shape;
         if m == 0 || n == 0 {
             return Ok(());
         }
         match self.precision {
-            Precision::F32 => self.run_f32(gpu),
+            Precision::F32 => self.launch_f32(gpu),
             Precision::Bf16 => self.launch_bf16(gpu, scratch),
         }
     }
@@ -119,8 +128,7 @@ impl Product {
         format!("{}_{}_{}", self.a.matrix.suffix(), self.b.matrix.suffix(), self.y.suffix())
     }
 
-    /// Runs a product in f32, which needs no scratch memory.
-    pub(super) fn run_f32(self, gpu: &Gpu) -> Result<(), Error> {
+    fn launch_f32(self, gpu: &Gpu) -> Result<(), Error> {
         let [m, n, _] = self.shape;
         let (tile, launch) = plan::plan_f32(m, n);
         gpu.launch(&format!("gemm_f32_{tile}_{}", self.suffix()), launch, &mut self.args())
@@ -138,44 +146,20 @@ impl Product {
 
     /// Runs the product on the tensor cores, for matrices of any type and place: which kernel multiplies a matrix must
     /// not depend on the number of rows, so all go this way.
-    pub(super) fn launch_bf16(self, gpu: &Gpu, scratch: &mut Scratch) -> Result<(), Error> {
+    pub(super) fn launch_bf16(self, gpu: &Gpu, mut scratch: Option<&mut Scratch>) -> Result<(), Error> {
         let Product { a, b, y, shape: [m, n, k], bias, residual, add, .. } = self;
         let form = Form::of(a.transposed, b.transposed);
         let plan = plan::plan_bf16(form, self.shape);
-        let a = rounded(gpu, scratch, a.matrix, a.stored([m, k]))?;
-        let b = rounded(gpu, scratch, b.matrix, b.stored([k, n]))?;
-        // Partial sums of spans are contiguous matrices, added to y afterwards.
-        let to = match plan.spans {
-            1 => y,
-            spans => temporary(scratch, spans * m, n, n, Dtype::F32)?,
-        };
-        let epilogue = if plan.spans == 1 { (bias, residual, add) } else { (0, 0, false) };
-        let pairs = to.ld.is_multiple_of(2)
-            && to.at.is_multiple_of(2 * to.dtype.bytes() as u64)
-            && epilogue.1.is_multiple_of(8);
-        let args = &mut [
-            to.into(),
-            a.into(),
-            b.into(),
-            m.into(),
-            n.into(),
-            k.into(),
-            a.ld.into(),
-            b.ld.into(),
-            to.ld.into(),
-            epilogue.0.into(),
-            epilogue.1.into(),
-            epilogue.2.into(),
-            plan.span.into(),
-            pairs.into(),
-        ];
-        gpu.launch(&format!("gemm_bf16_{}_{}_{}", plan.tile, form.name(), to.suffix()), plan.launch, args)?;
-        if plan.spans == 1 {
-            return Ok(());
+        let a = rounded(gpu, scratch.as_deref_mut(), a.matrix, a.stored([m, k]))?;
+        let b = rounded(gpu, scratch.as_deref_mut(), b.matrix, b.stored([k, n]))?;
+        let spans = plan.spans;
+        if spans == 1 {
+            return plan.launch(gpu, self.shape, [a, b, y], [bias, residual], add);
         }
         assert!(bias == 0 && residual == 0, "invariant: the gradient of a weight has no bias and no residual");
-        let spans = plan.spans;
-        let args = &mut [y.into(), to.into(), spans.into(), m.into(), n.into(), y.ld.into(), add.into()];
+        let partial = temporary(scratch, spans * m, n, n, Dtype::F32)?;
+        plan.launch(gpu, self.shape, [a, b, partial], [0, 0], false)?;
+        let args = &mut [y.into(), partial.into(), spans.into(), m.into(), n.into(), y.ld.into(), add.into()];
         gpu.launch("add_spans", Launch::elements(m * n), args)
     }
 }
@@ -185,7 +169,7 @@ impl Product {
 pub(super) fn factor(ctx: &Ctx, x: Tensor, rows: usize) -> Result<Tensor, Error> {
     match ctx.precision {
         Precision::F32 => Ok(x),
-        Precision::Bf16 => rounded(ctx.gpu, &mut ctx.scratch.borrow_mut(), x, [rows, x.cols]),
+        Precision::Bf16 => rounded(ctx.gpu, Some(&mut ctx.scratch.borrow_mut()), x, [rows, x.cols]),
     }
 }
 
@@ -193,7 +177,7 @@ pub(super) fn factor(ctx: &Ctx, x: Tensor, rows: usize) -> Result<Tensor, Error>
 const ALIGN: usize = 16;
 
 /// Returns a matrix of this many rows and columns in bf16 with aligned rows: itself, or a copy in scratch memory.
-fn rounded(gpu: &Gpu, scratch: &mut Scratch, x: Tensor, [rows, cols]: [usize; 2]) -> Result<Tensor, Error> {
+fn rounded(gpu: &Gpu, scratch: Option<&mut Scratch>, x: Tensor, [rows, cols]: [usize; 2]) -> Result<Tensor, Error> {
     let wide = ALIGN / size_of::<bf16>();
     if x.dtype == Dtype::Bf16 && x.at.is_multiple_of(ALIGN as u64) && x.ld.is_multiple_of(wide) {
         return Ok(x);
@@ -205,6 +189,13 @@ fn rounded(gpu: &Gpu, scratch: &mut Scratch, x: Tensor, [rows, cols]: [usize; 2]
 }
 
 /// Returns a matrix in scratch memory with undefined content.
-fn temporary(scratch: &mut Scratch, rows: usize, cols: usize, ld: usize, dtype: Dtype) -> Result<Tensor, Error> {
+fn temporary(
+    scratch: Option<&mut Scratch>,
+    rows: usize,
+    cols: usize,
+    ld: usize,
+    dtype: Dtype,
+) -> Result<Tensor, Error> {
+    let scratch = scratch.expect("invariant: a product outside of a pass needs no scratch memory");
     Ok(Tensor { at: scratch.take(rows * ld * dtype.bytes())?, dtype, cols, ld })
 }

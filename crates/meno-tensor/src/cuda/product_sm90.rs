@@ -168,7 +168,7 @@ fn weight_gradient(product: &Product) -> Option<Plan> {
 
 impl Plan {
     /// Runs the product.
-    pub(super) fn run(&self, gpu: &Gpu, scratch: &mut Scratch) -> Result<(), Error> {
+    pub(super) fn run(&self, gpu: &Gpu, scratch: Option<&mut Scratch>) -> Result<(), Error> {
         let maps = self.boxes.iter().map(|&matrix| gpu.tensor_map(matrix).map(Arg::from));
         let mut args = maps.collect::<Result<Vec<Arg>, Error>>()?;
         match self.work {
@@ -194,10 +194,14 @@ impl Plan {
         split: Split,
         mut args: Vec<Arg>,
         gpu: &Gpu,
-        scratch: &mut Scratch,
+        scratch: Option<&mut Scratch>,
     ) -> Result<(), Error> {
         let y = self.product.y;
-        let sums = scratch.take(split.slots() * weight_gradient::TILE_BYTES)?;
+        let sums = match (split.slots(), scratch) {
+            (0, _) => 0,
+            (slots, Some(scratch)) => scratch.take(slots * weight_gradient::TILE_BYTES)?,
+            (_, None) => unreachable!("invariant: the gradient of a weight is computed in a pass"),
+        };
         let mut rest = split.args(y.at, sums, y.ld);
         args.extend(rest);
         gpu.launch(&self.kernel, self.launch, &mut args)?;

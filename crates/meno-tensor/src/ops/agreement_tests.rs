@@ -209,14 +209,16 @@ fn router(gate: Gate) -> Vec<Net> {
     nets
 }
 
-fn experts(fuse: bool) -> Vec<Net> {
-    let mut nets = build(true, ROWS, |b, p| {
-        let (x, residual) = (TestInput::input(b, p, 10), TestInput::residual(b, p, 10));
-        let weight = p.declare("mlp.gate.weight", &[8, 10]);
+/// `rows` tokens and eight experts with their router.
+fn experts(fuse: bool, rows: usize, [hidden, width]: [usize; 2]) -> Vec<Net> {
+    let mut nets = build(true, rows, |b, p| {
+        let (x, residual) = (TestInput::input(b, p, hidden), TestInput::residual(b, p, hidden));
+        let weight = p.declare("mlp.gate.weight", &[8, hidden]);
         let expert = |e: usize, p: &mut ParamLayout| {
-            let [gate, up] = ["gate_proj", "up_proj"].map(|name| linear(p, format!("{e}.{name}"), &[8, 10]));
+            let inputs = ["gate_proj", "up_proj"];
+            let [gate, up] = inputs.map(|name| linear(p, format!("{e}.{name}"), &[width, hidden]));
             assert!(!fuse || p.fuse_linear(&[gate, up]));
-            Expert { gate, up, down: linear(p, format!("{e}.down_proj"), &[10, 8]) }
+            Expert { gate, up, down: linear(p, format!("{e}.down_proj"), &[hidden, width]) }
         };
         let experts = (0..8).map(|e| expert(e, p)).collect();
         let gate = gate(Scoring::Sigmoid, TopkMethod::NoauxTc, true);
@@ -225,7 +227,16 @@ fn experts(fuse: bool) -> Vec<Net> {
         let y = Experts::push(b, p, sorted, experts);
         Combine::push(b, y, routes, sorted, Some(residual))
     });
-    nets.iter_mut().for_each(|net| net.spread("proj", 0.4));
+    // Logits of the size that ten inputs give: where affinities are all near 1, many are equal.
+    let factor = (10.0 / hidden as f32).sqrt();
+    for net in &mut nets {
+        net.spread("mlp.gate.weight", factor);
+        net.spread("proj", 0.4 * factor);
+        // A device that rounds x would choose other experts where two are nearly equal.
+        for input in net.inputs.clone() {
+            net.update(input, |x| x.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32()));
+        }
+    }
     nets
 }
 
@@ -237,8 +248,10 @@ fn expert_cases() -> Vec<Case> {
         case("V2's greedy router", || router(gate(Softmax, Greedy, false))),
         case("V2's router limited to groups", || router(gate(Softmax, GroupLimitedGreedy, false))),
         case("V2's normalizing router", || router(gate(Softmax, GroupLimitedGreedy, true))),
-        case("experts", || experts(false)),
-        case("fused experts", || experts(true)),
+        case("experts", || experts(false, ROWS, [10, 8])),
+        case("fused experts", || experts(true, ROWS, [10, 8])),
+        // A GPU has other kernels for multiples of eight, and tiles of 64 rows and 128 columns.
+        case("experts of many tokens", || experts(false, 200, [264, 72])),
     ]
 }
 

@@ -84,7 +84,7 @@ mod tests {
     use crate::ops::router::{Gate, Router, Scoring, TopkMethod};
     use crate::testing::{Net, TestInput, build};
 
-    fn nets(residual: bool, fuse: bool) -> Vec<Net> {
+    fn nets(residual: bool, fuse: bool, [hidden, width]: [usize; 2]) -> Vec<Net> {
         let gate = Gate {
             scoring_func: Scoring::Sigmoid,
             topk_method: TopkMethod::NoauxTc,
@@ -97,9 +97,9 @@ mod tests {
             aux_loss_alpha: 0.0,
         };
         let mut nets = build(true, 10, |b, p| {
-            let x = TestInput::input(b, p, 10);
-            let residual = residual.then(|| TestInput::residual(b, p, 10));
-            let weight = p.declare("mlp.gate.weight", &[6, 10]);
+            let x = TestInput::input(b, p, hidden);
+            let residual = residual.then(|| TestInput::residual(b, p, hidden));
+            let weight = p.declare("mlp.gate.weight", &[6, hidden]);
             let experts = (0..6)
                 .map(|e| {
                     let mut declare = |name: &str, shape: &[usize]| {
@@ -107,8 +107,8 @@ mod tests {
                         p.mark_linear(p_);
                         p_
                     };
-                    let (gate, up) = (declare("gate_proj", &[8, 10]), declare("up_proj", &[8, 10]));
-                    let expert = Expert { gate, up, down: declare("down_proj", &[10, 8]) };
+                    let [gate, up] = ["gate_proj", "up_proj"].map(|name| declare(name, &[width, hidden]));
+                    let expert = Expert { gate, up, down: declare("down_proj", &[hidden, width]) };
                     assert!(!fuse || p.fuse_linear(&[gate, up]));
                     expert
                 })
@@ -128,17 +128,23 @@ mod tests {
     #[test]
     fn gradients() {
         for (residual, fuse) in [(false, false), (true, false), (true, true)] {
-            for mut net in nets(residual, fuse) {
+            for mut net in nets(residual, fuse, [10, 8]) {
                 net.check_gradients(2e-3);
                 net.check_bits();
             }
         }
     }
 
+    /// A GPU has other kernels for multiples of eight.
+    #[test]
+    fn bits_of_even_sizes() {
+        nets(true, true, [16, 24]).iter_mut().for_each(Net::check_bits);
+    }
+
     /// Computes every token separately from the definition, in f64.
     #[test]
     fn equals_the_definition() {
-        for (mut net, mut apart) in nets(true, true).into_iter().zip(nets(true, false)) {
+        for (mut net, mut apart) in nets(true, true, [10, 8]).into_iter().zip(nets(true, false, [10, 8])) {
             let y = net.output();
             assert_eq!(y, apart.output(), "fused or not");
             let value = |name: &str| -> Vec<f64> { net.value(name).iter().map(|&x| x as f64).collect() };

@@ -121,4 +121,15 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_batch_without_targets_has_neither_loss_nor_gradient() {
+        for mut net in nets(true, 0) {
+            net.batch.targets[0].fill(IGNORE);
+            assert_eq!(net.forward(Precision::F32), 0.0);
+            assert!(net.executor.outputs().logprobs.iter().all(|&logprob| logprob == 0.0));
+            let (loss, grads) = net.step(Precision::F32);
+            assert!(loss == 0.0 && grads.iter().all(|&g| g == 0.0), "{}", net.device());
+        }
+    }
 }

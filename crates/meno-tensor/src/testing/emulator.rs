@@ -5,18 +5,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+static LOADED: OnceLock<bool> = OnceLock::new();
+
+/// Returns true if the card is emulated.
+pub fn is_loaded() -> bool {
+    LOADED.get().is_some_and(|&loaded| loaded)
+}
+
 /// Builds and loads the emulator, once in a process. Does nothing on a machine with a driver, without the emulator's
 /// sources (a packaged crate), without a C++ compiler, or if `MENO_EMULATOR=0`.
 pub fn load() {
-    static LOADED: OnceLock<()> = OnceLock::new();
     LOADED.get_or_init(|| {
         if std::env::var_os("MENO_EMULATOR").is_some_and(|v| v == "0") || crate::cuda::driver_is_installed() {
-            return;
+            return false;
         }
         match build() {
             Some(library) => crate::cuda::preload_driver(&library),
             None => eprintln!("skipped: no CUDA device"),
         }
+        crate::cuda::driver_is_installed()
     });
 }
 

@@ -36,6 +36,7 @@ __device__ void attend(T* out, float* lse, const Inputs<T>& in) {
     const int rows = tile.queries * group, last = min(tile.start + WARPS * R, rows) - 1;
     if (tile.start >= rows) return;
     const int end = tile.past + last / group + 1;
+    const bool active = tile.start + warp * R <= last;  // the warp has rows
 
     float* chunk = (float*)shared;
     float* weights = chunk + CHUNK_FLOATS<N> + warp * R * KEYS;
@@ -57,19 +58,21 @@ __device__ void attend(T* out, float* lse, const Inputs<T>& in) {
     }
     for (int first = 0; first < end; first += KEYS) {
         float s[R][2];
-        dots(s, queries, keys, first, end, in.qk_dim, chunk);
+        dots(s, queries, keys, first, end, in.qk_dim, chunk, active);
+        if (active) {
 #pragma unroll
-        for (int r = 0; r < R; r++) {
-            if (first + lane >= seen[r]) s[r][0] = -INFINITY;
-            if (first + lane + 32 >= seen[r]) s[r][1] = -INFINITY;
-            add_block(softmax[r], s[r], in.factor);
-            weights[r * KEYS + lane] = to_float(from_float<T>(s[r][0]));
-            weights[r * KEYS + lane + 32] = to_float(from_float<T>(s[r][1]));
+            for (int r = 0; r < R; r++) {
+                if (first + lane >= seen[r]) s[r][0] = -INFINITY;
+                if (first + lane + 32 >= seen[r]) s[r][1] = -INFINITY;
+                add_block(softmax[r], s[r], in.factor);
+                weights[r * KEYS + lane] = to_float(from_float<T>(s[r][0]));
+                weights[r * KEYS + lane + 32] = to_float(from_float<T>(s[r][1]));
 #pragma unroll
-            for (int c = 0; c < N; c++) sum[r][c] = __fmul_rn(sum[r][c], softmax[r].rescale);
+                for (int c = 0; c < N; c++) sum[r][c] = __fmul_rn(sum[r][c], softmax[r].rescale);
+            }
         }
         __syncwarp();
-        add_weighted(sum, weights, values, first, end, col, in.v_dim, chunk);
+        add_weighted(sum, weights, values, first, end, col, in.v_dim, chunk, active);
     }
 #pragma unroll
     for (int r = 0; r < R; r++) {

@@ -18,7 +18,7 @@ constexpr float LOG2_E = 1.44269504088896340736f, LN_2 = 0.69314718055994530942f
 
 // A tile of the rows of a segment.
 struct Tile {
-    int first, queries, past, pages;  // the segment: first row of the batch, rows of the batch, tokens in the cache, pages
+    int first, queries, past, pages;  // the segment: first row and rows of the batch, tokens in the cache, first page
     int start;                        // the first row of the tile, of queries * group
 };
 
@@ -80,7 +80,9 @@ template <class T> struct GroupRows {
     int ld, stride, group;
     __device__ GroupRows(const T* base, long long first, int ld, int stride, int kv_head, int group)
         : data(base + first * ld + (long long)kv_head * group * stride), ld(ld), stride(stride), group(group) {}
-    __device__ const T* row(int i) const { return data + (long long)(i / group) * ld + (long long)(i % group) * stride; }
+    __device__ const T* row(int i) const {
+        return data + (long long)(i / group) * ld + (long long)(i % group) * stride;
+    }
 };
 
 // Vectors in pages.
@@ -147,7 +149,8 @@ template <class T> struct Inputs {
 
 // The gradient of o, the saved log-sum-exp and o·do, and the gradient to write (or to add to): of q, k or v, rows ld
 // apart and heads stride apart. factor is multiplied with scale in the gradients of q and k.
-#define ATTENTION_GRADIENTS(T) T *to, int to_ld, int to_stride, int add, const T *dout, const float *lse, const float *delta, float scale
+#define ATTENTION_GRADIENTS(T)                                                                                    \
+    T *to, int to_ld, int to_stride, int add, const T *dout, const float *lse, const float *delta, float scale
 
 // The gradients of attention.
 template <class T> struct Gradients {

@@ -2,8 +2,8 @@
 // attention_bf16.cu has the form for tensor cores.
 //
 // With p = exp(s - lse) and delta = o·do: dv_j = sum_i p_ij do_i, ds_ij = p_ij (do_i·v_j - delta_i),
-// dk_j = scale sum_i ds_ij q_i, dq_i = scale sum_j ds_ij k_j. One kernel for each gradient: sums over keys ascending for
-// dq, over queries ascending and their heads ascending for dk and dv. The probabilities are computed again.
+// dk_j = scale sum_i ds_ij q_i, dq_i = scale sum_j ds_ij k_j. One kernel for each gradient: sums over keys ascending
+// for dq, over queries ascending and their heads ascending for dk and dv. The probabilities are computed again.
 #include "attention_dots.cuh"
 
 namespace {
@@ -51,6 +51,7 @@ template <class T> __device__ void query_gradient(const Inputs<T>& in, const Gra
     const Tile tile = find_tile(gridDim.x - 1 - blockIdx.x, in.segments, in.segment_count, group, TILE);
     const int rows = tile.queries * group, last = min(tile.start + TILE, rows) - 1;
     if (tile.start >= rows) return;
+    const bool active = tile.start + warp * R <= last;  // the warp has rows
     const int end = last / group + 1, q_width = padded(in.qk_dim), o_width = padded(in.v_dim);
 
     float* chunk = (float*)shared;
@@ -75,8 +76,8 @@ template <class T> __device__ void query_gradient(const Inputs<T>& in, const Gra
     }
     for (int first = 0; first < end; first += KEYS) {
         float s[R][2], d[R][2];
-        dots(s, queries, keys, first, end, in.qk_dim, chunk);
-        dots(d, douts, values, first, end, in.v_dim, chunk);
+        dots(s, queries, keys, first, end, in.qk_dim, chunk, active);
+        dots(d, douts, values, first, end, in.v_dim, chunk, active);
 #pragma unroll
         for (int r = 0; r < R; r++)
 #pragma unroll
@@ -86,7 +87,7 @@ template <class T> __device__ void query_gradient(const Inputs<T>& in, const Gra
                 weights[r * KEYS + key] = __fmul_rn(p, __fsub_rn(d[r][e], delta[r]));
             }
         __syncwarp();
-        add_weighted(sum, weights, keys, first, end, col, in.qk_dim, chunk);
+        add_weighted(sum, weights, keys, first, end, col, in.qk_dim, chunk, active);
     }
     give_rows(grad, sum, grad.scale, col, in.qk_dim, [&](int r) {
         const int row = tile.start + warp * R + r;
@@ -101,6 +102,7 @@ template <Gradient OF, class T> __device__ void key_gradient(const Inputs<T>& in
     const int head = blockIdx.y % in.kv_heads, col = blockIdx.y / in.kv_heads * 32 * N;
     const Tile tile = find_tile(blockIdx.x, in.segments, in.segment_count, 1, TILE);
     if (tile.start >= tile.queries) return;
+    const bool active = tile.start + warp * R < tile.queries;  // the warp has keys
     const int rows = tile.queries * group, k_width = padded(in.qk_dim), v_width = padded(in.v_dim);
 
     float* chunk = (float*)shared;
@@ -121,8 +123,8 @@ template <Gradient OF, class T> __device__ void key_gradient(const Inputs<T>& in
     // Earlier queries see none of these keys.
     for (int first = tile.start * group; first < rows; first += KEYS) {
         float s[R][2], d[R][2];
-        dots(s, keys, queries, first, rows, in.qk_dim, chunk);
-        if (OF == DK) dots(d, values, dout, first, rows, in.v_dim, chunk);
+        dots(s, keys, queries, first, rows, in.qk_dim, chunk, active);
+        if (OF == DK) dots(d, values, dout, first, rows, in.v_dim, chunk, active);
 #pragma unroll
         for (int e = 0; e < 2; e++) {
             const int row = first + lane + 32 * e, query = min(row, rows - 1) / group;
@@ -137,9 +139,9 @@ template <Gradient OF, class T> __device__ void key_gradient(const Inputs<T>& in
         }
         __syncwarp();
         if (OF == DK)
-            add_weighted(sum, weights, queries, first, rows, col, in.qk_dim, chunk);
+            add_weighted(sum, weights, queries, first, rows, col, in.qk_dim, chunk, active);
         else
-            add_weighted(sum, weights, dout, first, rows, col, in.v_dim, chunk);
+            add_weighted(sum, weights, dout, first, rows, col, in.v_dim, chunk, active);
     }
     give_rows(grad, sum, OF == DK ? grad.scale : 1.0f, col, OF == DK ? in.qk_dim : in.v_dim, [&](int r) {
         const int key = tile.start + warp * R + r;

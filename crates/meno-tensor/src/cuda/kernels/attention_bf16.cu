@@ -1,4 +1,5 @@
-// Causal attention, forward, of bf16 heads whose widths are multiples of 16, on tensor cores. CPU: cpu/ops/attention.rs.
+// Causal attention, forward, of bf16 heads whose widths are multiples of 16, on tensor cores. CPU:
+// cpu/ops/attention.rs.
 //
 // The order of attention.cu, with sums as tensor cores add them: 16 columns, then 16 keys at a time. A row of a product
 // does not depend on the other rows, so that one query alone has the bits it has in a tile.

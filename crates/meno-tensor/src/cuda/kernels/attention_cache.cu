@@ -44,7 +44,8 @@ struct Codes {
                 largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, distance));
             const unsigned short bits = float_to_half(__fdiv_rn(largest, 127.0f));
             const float scale = half_to_float(bits), code = __fdiv_rn(value, scale);
-            if (d < dim) codes[d] = scale == 0.0f ? 0 : (signed char)__float2int_rn(fminf(fmaxf(code, -127.0f), 127.0f));
+            const int rounded = scale == 0.0f ? 0 : __float2int_rn(fminf(fmaxf(code, -127.0f), 127.0f));
+            if (d < dim) codes[d] = (signed char)rounded;
             if (lane == 0) scales[g] = bits;
         }
     }

@@ -1,7 +1,7 @@
 // The two products of attention on tensor cores, for a warp: tiles of bf16 in shared memory, f32 sums in registers.
 //
-// A row of a tile has D columns, in chunks of 16 bytes that are exchanged so that eight rows of a chunk lie in different
-// banks. Products beyond the head's width (a multiple of 16) are left out.
+// A row of a tile has D columns, in chunks of 16 bytes that are exchanged so that eight rows of a chunk lie in
+// different banks. Products beyond the head's width (a multiple of 16) are left out.
 #pragma once
 #include "attention.cuh"
 
@@ -47,7 +47,8 @@ __device__ void load_tile(unsigned char* shared, uint32_t tile, const Stream& st
         const int row = i / (D / 8), chunk = i % (D / 8);
         if (chunk * 8 >= dim) continue;
         const bool inside = first + row < end;
-        put8(shared, chunk_at<D>(tile, row, chunk), stream.row(inside ? first + row : first), chunk * 8, inside, aligned);
+        const auto x = stream.row(inside ? first + row : first);
+        put8(shared, chunk_at<D>(tile, row, chunk), x, chunk * 8, inside, aligned);
     }
 }
 

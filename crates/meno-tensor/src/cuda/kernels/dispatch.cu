@@ -137,28 +137,28 @@ __device__ void gather(Y* y, const X* x, float* row_weights, const float* weight
     }
 }
 template <class X, class Y>
-__device__ void gather_rows(Y* y, const X* x, float* row_weights, const float* weights, const int* pair_of, int choices,
+__device__ void dispatch_rows(Y* y, const X* x, float* row_weights, const float* weights, const int* pair_of, int choices,
                             int cols) {
     if (cols % 8 == 0)
         gather<8>(y, x, row_weights, weights, pair_of, choices, cols);
     else
         gather<1>(y, x, row_weights, weights, pair_of, choices, cols);
 }
-KERNEL(128, gather_rows_f32_f32)
+KERNEL(128, dispatch_rows_f32_f32)
 (float* y, const float* x, float* row_weights, const float* weights, const int* pair_of, int choices, int cols) {
-    gather_rows(y, x, row_weights, weights, pair_of, choices, cols);
+    dispatch_rows(y, x, row_weights, weights, pair_of, choices, cols);
 }
-KERNEL(128, gather_rows_f32_bf16)
+KERNEL(128, dispatch_rows_f32_bf16)
 (bf16* y, const float* x, float* row_weights, const float* weights, const int* pair_of, int choices, int cols) {
-    gather_rows(y, x, row_weights, weights, pair_of, choices, cols);
+    dispatch_rows(y, x, row_weights, weights, pair_of, choices, cols);
 }
-KERNEL(128, gather_rows_bf16_f32)
+KERNEL(128, dispatch_rows_bf16_f32)
 (float* y, const bf16* x, float* row_weights, const float* weights, const int* pair_of, int choices, int cols) {
-    gather_rows(y, x, row_weights, weights, pair_of, choices, cols);
+    dispatch_rows(y, x, row_weights, weights, pair_of, choices, cols);
 }
-KERNEL(128, gather_rows_bf16_bf16)
+KERNEL(128, dispatch_rows_bf16_bf16)
 (bf16* y, const bf16* x, float* row_weights, const float* weights, const int* pair_of, int choices, int cols) {
-    gather_rows(y, x, row_weights, weights, pair_of, choices, cols);
+    dispatch_rows(y, x, row_weights, weights, pair_of, choices, cols);
 }
 
 // y[token] = start[token] + the sum over the choices, in order, of weights[pair] * x[row of the pair]. start and

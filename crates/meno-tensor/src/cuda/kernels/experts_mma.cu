@@ -6,8 +6,9 @@
 // A block of 128 threads computes 64 rows x 128 columns. Warp w has columns 32 w to 32 w + 31 of all rows: 4 x 4
 // fragments of 16 x 8. k runs in blocks of 64 values through a ring of stages in shared memory.
 constexpr int ROWS = TILE_ROWS, COLUMNS = 128, BLOCK = 64, STAGES = 3;
-// A factor lies in shared memory as panels of 64 rows of 128 bytes, with the 128-byte swizzle.
-constexpr int PANEL = 64 * 128, STAGE = 3 * PANEL;  // one panel of a, two of b; ops/experts.rs has the bytes of all stages
+// A factor lies in shared memory as panels of 64 rows of 128 bytes, with the 128-byte swizzle. A stage has one panel of
+// a and two of b; ops/experts.rs has the bytes of all stages.
+constexpr int PANEL = 64 * 128, STAGE = 3 * PANEL;
 
 // A factor whose rows are stored one after the other along k. Each thread copies 16 bytes of every 16th row.
 template <int COPIES> struct AlongK {
@@ -25,7 +26,7 @@ template <int COPIES> struct AlongK {
     }
 };
 
-// Row `i` of factor a (or result row of it) for the copies of this thread: rows of x [..][k] from `x` on.
+// Factor a from the first `rows` rows of x [..][k].
 __device__ __forceinline__ AlongK<4> rows_along_k(const bf16* x, int rows, int k) {
     AlongK<4> factor;
     factor.inside = 0;

@@ -72,7 +72,7 @@ template <class Y> struct Output {
     }
     __device__ __forceinline__ void two(float first, float second, long long at, int column) const;
 };
-template <> __device__ __forceinline__ void Output<float>::two(float first, float second, long long at, int column) const {
+template <> __device__ inline void Output<float>::two(float first, float second, long long at, int column) const {
     float2 old = {}, r = {};
     if (add) old = *reinterpret_cast<const float2*>(y + at);
     if (residual) r = *reinterpret_cast<const float2*>(residual + at);
@@ -80,7 +80,7 @@ template <> __device__ __forceinline__ void Output<float>::two(float first, floa
     second = finish(second, bias ? bias[column + 1] : 0.0f, r.y, old.y);
     *reinterpret_cast<float2*>(y + at) = make_float2(first, second);
 }
-template <> __device__ __forceinline__ void Output<bf16>::two(float first, float second, long long at, int column) const {
+template <> __device__ inline void Output<bf16>::two(float first, float second, long long at, int column) const {
     uint32_t old = 0;
     float2 r = {};
     if (add) old = *reinterpret_cast<const uint32_t*>(y + at);
@@ -125,7 +125,7 @@ template <class S> struct Fragments {
 
 // Adds the products over one stage to the sums.
 template <class S, class TileA, class TileB>
-__device__ __forceinline__ void multiply(float (&sum)[S::WM / 16][S::WN / 8][4], uint32_t tile_a, uint32_t tile_b,
+__device__ inline void multiply(float (&sum)[S::WM / 16][S::WN / 8][4], uint32_t tile_a, uint32_t tile_b,
                                          int m, int n) {
     Fragments<S> f[2];
     f[0].template load<TileA, TileB>(tile_a, tile_b, m, n, 0);
@@ -144,7 +144,7 @@ __device__ __forceinline__ void multiply(float (&sum)[S::WM / 16][S::WN / 8][4],
 
 // Writes the sums of a warp whose elements start at (m, n).
 template <class S, class Y>
-__device__ __forceinline__ void store(const Output<Y>& out, float (&sum)[S::WM / 16][S::WN / 8][4], int m, int n,
+__device__ inline void store(const Output<Y>& out, float (&sum)[S::WM / 16][S::WN / 8][4], int m, int n,
                                       int rows, int columns) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
@@ -169,7 +169,7 @@ __device__ __forceinline__ void store(const Output<Y>& out, float (&sum)[S::WM /
 }
 // The same with y transposed: the rows of the product are the columns of y.
 template <class S, class Y>
-__device__ __forceinline__ void store_swapped(const Output<Y>& out, float (&sum)[S::WM / 16][S::WN / 8][4], int m,
+__device__ inline void store_swapped(const Output<Y>& out, float (&sum)[S::WM / 16][S::WN / 8][4], int m,
                                               int n, int rows, int columns) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
@@ -184,7 +184,7 @@ __device__ __forceinline__ void store_swapped(const Output<Y>& out, float (&sum)
 }
 
 // The tile of this block: bands of 8 tiles along m, so that blocks that run at the same time share strips.
-template <class S> __device__ __forceinline__ void place(int m, int n, int& m0, int& n0) {
+template <class S> __device__ inline void place(int m, int n, int& m0, int& n0) {
     const int down = (m + S::TM - 1) / S::TM, across = (n + S::TN - 1) / S::TN;
     const int band = blockIdx.x / (8 * across), inside = blockIdx.x % (8 * across);
     const int height = min(down - band * 8, 8);
@@ -194,7 +194,7 @@ template <class S> __device__ __forceinline__ void place(int m, int n, int& m0, 
 
 // out = a b over k from blockIdx.y * span to (blockIdx.y + 1) * span.
 template <class S, bool A_ADJACENT, bool B_ADJACENT, bool SWAPPED, class Y>
-__device__ __forceinline__ void gemm(Output<Y> out, Matrix a, Matrix b, int k, int span) {
+__device__ inline void gemm(Output<Y> out, Matrix a, Matrix b, int k, int span) {
     typedef Tile<S::TM, S::TK, A_ADJACENT> TileA;
     typedef Tile<S::TN, S::TK, B_ADJACENT> TileB;
     constexpr int STAGE = TileA::BYTES + TileB::BYTES;
@@ -238,7 +238,7 @@ __device__ __forceinline__ void gemm(Output<Y> out, Matrix a, Matrix b, int k, i
 // Forms: nt is y = x wT, nn is dx = dy w, tn is dw = dyT x. span: the length of k of a block. With several spans (tn
 // only), block row s writes its sums to y + s * m * ldy.
 template <class S, bool A_ADJACENT, bool B_ADJACENT, class Y>
-__device__ __forceinline__ void many_rows(Y* y, const bf16* a, const bf16* b, int m, int n, int k, int lda, int ldb,
+__device__ inline void many_rows(Y* y, const bf16* a, const bf16* b, int m, int n, int k, int lda, int ldb,
                                           int ldy, const float* bias, const float* residual, int add, int span,
                                           int pairs) {
     const Output<Y> out = {y + blockIdx.y * (m * (long long)ldy), bias, residual, ldy, add, pairs};
@@ -247,7 +247,7 @@ __device__ __forceinline__ void many_rows(Y* y, const bf16* a, const bf16* b, in
 }
 // With few rows, b (the weight) has the rows of the tensor cores' product and a the columns.
 template <class S, bool A_ADJACENT, bool B_ADJACENT, class Y>
-__device__ __forceinline__ void few_rows(Y* y, const bf16* a, const bf16* b, int m, int n, int k, int lda, int ldb,
+__device__ inline void few_rows(Y* y, const bf16* a, const bf16* b, int m, int n, int k, int lda, int ldb,
                                          int ldy, const float* bias, const float* residual, int add, int span,
                                          int pairs) {
     const Output<Y> out = {y, bias, residual, ldy, add, pairs};

@@ -41,7 +41,7 @@ template <int TM, int TN, int RM, int RN, int TK> struct Shape {
 
 // y = a b + bias + residual, or y += a b if add. Tiles of y are numbered along n first.
 template <int TM, int TN, int RM, int RN, int TK, class Y, class A, class B>
-__device__ __forceinline__ void gemm(Y* y, Strip<A> a, Strip<B> b, int k, int ldy, const float* bias,
+__device__ inline void gemm(Y* y, Strip<A> a, Strip<B> b, int k, int ldy, const float* bias,
                                      const float* residual, int add) {
     typedef Shape<TM, TN, RM, RN, TK> S;
     __shared__ float as[TK][TM + 4], bs[TK][TN + 4];
@@ -93,7 +93,7 @@ __device__ __forceinline__ void gemm(Y* y, Strip<A> a, Strip<B> b, int k, int ld
 
 // a(i, l) is a[i * a_row + l * a_col], and b(l, j) is b[l * b_row + j * b_col], as in product.cu.
 template <class Y, class A, class B>
-__device__ __forceinline__ void many_rows(Y* y, const A* a, const B* b, int m, int n, int k, int a_row, int a_col,
+__device__ inline void many_rows(Y* y, const A* a, const B* b, int m, int n, int k, int a_row, int a_col,
                                           int b_row, int b_col, int ldy, const float* bias, const float* residual,
                                           int add) {
     const Strip<A> rows = {a, a_row, a_col, m};
@@ -101,7 +101,7 @@ __device__ __forceinline__ void many_rows(Y* y, const A* a, const B* b, int m, i
     gemm<64, 64, 4, 4, 16>(y, rows, columns, k, ldy, bias, residual, add);
 }
 template <class Y, class A, class B>
-__device__ __forceinline__ void few_rows(Y* y, const A* a, const B* b, int m, int n, int k, int a_row, int a_col,
+__device__ inline void few_rows(Y* y, const A* a, const B* b, int m, int n, int k, int a_row, int a_col,
                                          int b_row, int b_col, int ldy, const float* bias, const float* residual,
                                          int add) {
     const Strip<A> rows = {a, a_row, a_col, m};

@@ -132,10 +132,10 @@ __device__ void gather_rows(Y* y, const X* x, const int* rows, int cols) {
     Y* to = y + blockIdx.x * (long long)cols;
     for (int j = threadIdx.x; j < cols; j += blockDim.x) to[j] = from_float<Y>(to_float(from[j]));
 }
-KERNEL(256, gather_rows_f32_f32)(float* y, const float* x, const int* rows, int cols) { gather_rows(y, x, rows, cols); }
-KERNEL(256, gather_rows_f32_bf16)(bf16* y, const float* x, const int* rows, int cols) { gather_rows(y, x, rows, cols); }
-KERNEL(256, gather_rows_bf16_f32)(float* y, const bf16* x, const int* rows, int cols) { gather_rows(y, x, rows, cols); }
-KERNEL(256, gather_rows_bf16_bf16)(bf16* y, const bf16* x, const int* rows, int cols) { gather_rows(y, x, rows, cols); }
+KERNEL(256, head_gather_f32_f32)(float* y, const float* x, const int* rows, int cols) { gather_rows(y, x, rows, cols); }
+KERNEL(256, head_gather_f32_bf16)(bf16* y, const float* x, const int* rows, int cols) { gather_rows(y, x, rows, cols); }
+KERNEL(256, head_gather_bf16_f32)(float* y, const bf16* x, const int* rows, int cols) { gather_rows(y, x, rows, cols); }
+KERNEL(256, head_gather_bf16_bf16)(bf16* y, const bf16* x, const int* rows, int cols) { gather_rows(y, x, rows, cols); }
 
 // y[rows[i]] = x[i], or y[rows[i]] += x[i] if add, one block per row of x; no row occurs twice.
 template <class X, class Y>
@@ -147,11 +147,11 @@ __device__ void scatter_rows(Y* y, const X* x, const int* rows, int cols, int ad
         to[j] = from_float<Y>(add ? __fadd_rn(to_float(to[j]), value) : value);
     }
 }
-KERNEL(256, scatter_rows_f32_f32)
+KERNEL(256, head_scatter_f32_f32)
 (float* y, const float* x, const int* rows, int cols, int add) { scatter_rows(y, x, rows, cols, add); }
-KERNEL(256, scatter_rows_f32_bf16)
+KERNEL(256, head_scatter_f32_bf16)
 (bf16* y, const float* x, const int* rows, int cols, int add) { scatter_rows(y, x, rows, cols, add); }
-KERNEL(256, scatter_rows_bf16_f32)
+KERNEL(256, head_scatter_bf16_f32)
 (float* y, const bf16* x, const int* rows, int cols, int add) { scatter_rows(y, x, rows, cols, add); }
-KERNEL(256, scatter_rows_bf16_bf16)
+KERNEL(256, head_scatter_bf16_bf16)
 (bf16* y, const bf16* x, const int* rows, int cols, int add) { scatter_rows(y, x, rows, cols, add); }

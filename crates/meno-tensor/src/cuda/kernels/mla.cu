@@ -55,7 +55,8 @@ __device__ void absorb_query(T* y, const T* q, int q_ld, int q_stride, const W* 
     T* to = y + ((long long)first * heads + head) * width + column;
     const int count = min(ROWS, rows - first);
     if (column >= latent) {
-        for (int r = 0; r < count; r++) to[(long long)r * heads * width] = x[(long long)r * q_ld + nope_dim + column - latent];
+        x += nope_dim + column - latent;
+        for (int r = 0; r < count; r++) to[(long long)r * heads * width] = x[(long long)r * q_ld];
         return;
     }
     const W* w = weight + (long long)head * (nope_dim + v_dim) * latent + column;
@@ -71,8 +72,8 @@ __device__ void absorb_query(T* y, const T* q, int q_ld, int q_stride, const W* 
         if (r < count) to[(long long)r * heads * width] = from_float<T>(sum[r]);
 }
 
-// y[row][h] = W_UV,h x[row][h], a chain over the columns of x. A block has ROWS rows in y, one a warp, and 32 columns of
-// a head in x, one a lane; the weight's rows pass through shared memory.
+// y[row][h] = W_UV,h x[row][h], a chain over the columns of x. A block has ROWS rows in y, one a warp, and 32 columns
+// of a head in x, one a lane; the weight's rows pass through shared memory.
 template <class T, class W>
 __device__ void absorb_output(T* y, const T* x, const W* weight, int rows, int heads, int nope_dim, int v_dim,
                               int latent) {

@@ -39,7 +39,7 @@ __device__ int take_best(uint32_t* keys, int experts) {
         if (other > best) best = other;
     }
     const int expert = int(0xffffffffu - uint32_t(best));
-    if (expert % 32 == threadIdx.x % 32) keys[expert] = TAKEN;
+    if (expert % 32 == int(threadIdx.x % 32)) keys[expert] = TAKEN;
     __syncwarp();
     return expert;
 }

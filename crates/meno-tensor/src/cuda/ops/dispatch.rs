@@ -57,7 +57,7 @@ impl Order {
 /// Copies each token's row of `x` to its rows of `y`; with `weights`, also each pair's weight (`weights.1`) to its row
 /// (`weights.0`).
 pub(super) fn gather(ctx: &Ctx, sorted: &Sorted, x: Tensor, y: Tensor, weights: [u64; 2]) -> Result<(), Error> {
-    let name = format!("gather_rows_{}_{}", x.suffix(), y.suffix());
+    let name = format!("dispatch_rows_{}_{}", x.suffix(), y.suffix());
     let (pairs, [row_weights, weights]) = (Order::of(ctx, sorted).pairs, weights);
     let (top_k, hidden) = (sorted.top_k.into(), sorted.hidden.into());
     let args = [y.into(), x.into(), row_weights.into(), weights.into(), pairs.into(), top_k, hidden];

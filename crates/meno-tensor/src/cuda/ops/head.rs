@@ -75,7 +75,7 @@ impl GatheredRows {
     ) -> Result<Self, Error> {
         let adjacent = rows.windows(2).all(|pair| pair[0] + 1 == pair[1]);
         let copy = |to: Tensor| {
-            let name = format!("gather_rows_{}_{}", x.suffix(), to.suffix());
+            let name = format!("head_gather_{}_{}", x.suffix(), to.suffix());
             ctx.launch(&name, row_blocks(rows.len(), x.cols, 256), [to.into(), x.into(), rows_at.into(), x.cols.into()])
         };
         let first = x.from_row(rows[0] as usize);
@@ -264,7 +264,7 @@ impl Gradients {
             from = self.x;
         }
         let (dx, adds) = ctx.give_grad(head.x);
-        let name = format!("scatter_rows_{}_{}", from.suffix(), dx.suffix());
+        let name = format!("head_scatter_{}_{}", from.suffix(), dx.suffix());
         let args = [dx.into(), from.into(), rows_at.into(), head.hidden.into(), adds.into()];
         ctx.launch(&name, row_blocks(rows, head.hidden, 256), args)
     }

@@ -178,3 +178,47 @@ impl Kernels for Router {
         Product { precision: Precision::F32, ..product }.run(ctx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::driver::Gpu;
+    use crate::device::Device;
+    use crate::ops::router::selections;
+
+    /// Chooses on the first card; the affinities are given.
+    fn choose(gate: Gate, s: &[f32], bias: Option<&[f32]>) -> (Vec<u32>, Vec<f32>) {
+        let gpu = Gpu::open(0).expect("a card");
+        let memory = |values: &[f32]| {
+            let memory = gpu.zeroed(size_of_val(values), "a test").expect("memory");
+            memory.write(0, values).expect("a copy");
+            memory
+        };
+        let (scores, bias, load) = (memory(s), bias.map(memory), memory(&vec![0.0; s.len()]));
+        let top_k = gate.num_experts_per_tok;
+        let (chosen, weights) = (memory(&vec![0.0; top_k]), memory(&vec![0.0; top_k]));
+        let (launch, mut args) = Choice {
+            gate: &gate,
+            rows: 1,
+            scoring: Arg::Int(2),
+            scores: scores.at().into(),
+            bias: bias.as_ref().map_or(0, |bias| bias.at()).into(),
+            chosen: chosen.at().into(),
+            weights: weights.at().into(),
+            load: load.at().into(),
+        }
+        .launch();
+        gpu.launch("router_choose", launch, &mut args).expect("a launch");
+        let (mut experts, mut values) = (vec![0u32; top_k], vec![0f32; top_k]);
+        chosen.read(0, &mut experts).expect("a copy");
+        weights.read(0, &mut values).expect("a copy");
+        (experts, values)
+    }
+
+    #[test]
+    fn selections_by_hand() {
+        if Device::all().contains(&Device::Cuda(0)) {
+            selections::check(choose);
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! Which kernel and how many blocks a product takes. A plan decides speed, never bits, but for the spans of a weight's
 //! gradient.
 
-use super::super::driver::Launch;
+use super::super::context::Tensor;
+use super::super::driver::{Gpu, Launch};
+use crate::backend::Error;
 
 /// Blocks that keep a large card busy: two for each of the 132 multiprocessors of an H100. A constant, so that the
 /// spans of a gradient are the same on every card.
@@ -47,13 +49,48 @@ impl Form {
 /// The launch of a bf16 product.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
+    form: Form,
     /// The tile in the kernel's name.
     pub(super) tile: &'static str,
-    pub(super) launch: Launch,
+    launch: Launch,
     /// The number of chains that an element is the sum of.
     pub(super) spans: usize,
     /// The length of a chain.
-    pub(super) span: usize,
+    span: usize,
+}
+
+impl Plan {
+    /// Runs the kernel on bf16 matrices with aligned rows. y has a part for each span.
+    pub(super) fn launch(
+        self,
+        gpu: &Gpu,
+        [m, n, k]: [usize; 3],
+        [a, b, y]: [Tensor; 3],
+        [bias, residual]: [u64; 2],
+        add: bool,
+    ) -> Result<(), Error> {
+        // Two adjacent elements of y, and of the residual, are written and read at once where they are aligned.
+        let aligned = y.at.is_multiple_of(2 * y.dtype.bytes() as u64) && residual.is_multiple_of(8);
+        let pairs = y.ld.is_multiple_of(2) && aligned;
+        let args = &mut [
+            y.into(),
+            a.into(),
+            b.into(),
+            m.into(),
+            n.into(),
+            k.into(),
+            a.ld.into(),
+            b.ld.into(),
+            y.ld.into(),
+            bias.into(),
+            residual.into(),
+            add.into(),
+            self.span.into(),
+            pairs.into(),
+        ];
+        let name = format!("gemm_bf16_{}_{}_{}", self.tile, self.form.name(), y.suffix());
+        gpu.launch(&name, self.launch, args)
+    }
 }
 
 /// A tile of y, as in gemm_bf16.cu.
@@ -108,7 +145,7 @@ pub(super) fn plan_bf16(form: Form, [m, n, k]: [usize; 3]) -> Plan {
         _ => &MEDIUM,
     };
     let launch = Launch { grid: [tile.count(m, n), spans], threads: tile.threads, shared: tile.shared() };
-    Plan { tile: tile.name, launch, spans, span: if spans == 1 { k } else { SPAN } }
+    Plan { form, tile: tile.name, launch, spans, span: if spans == 1 { k } else { SPAN } }
 }
 
 fn few(form: Form, m: usize, n: usize) -> &'static Tile {

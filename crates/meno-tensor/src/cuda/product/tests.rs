@@ -106,7 +106,7 @@ impl Case {
             };
             match plain {
                 true => product.launch_plain(gpu).unwrap(),
-                false => product.run_on(gpu, &mut Scratch::new(gpu)).unwrap(),
+                false => product.launch(gpu, Some(&mut Scratch::new(gpu))).unwrap(),
             }
             let after = y.values(m);
             // What lies between and behind the rows stays.

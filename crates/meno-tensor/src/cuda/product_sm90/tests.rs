@@ -122,8 +122,8 @@ impl Case {
         };
         let scratch = &mut Scratch::new(gpu);
         match with {
-            With::Sm90 => plan(&product, self.multiprocessors).expect("a plan").run(gpu, scratch).unwrap(),
-            With::Sm80 => product.launch_bf16(gpu, scratch).unwrap(),
+            With::Sm90 => plan(&product, self.multiprocessors).expect("a plan").run(gpu, Some(scratch)).unwrap(),
+            With::Sm80 => product.launch_bf16(gpu, Some(scratch)).unwrap(),
         }
         let after = y.bits();
         for i in 0..m {
@@ -265,7 +265,8 @@ fn the_measured_shapes_take_the_tiles_that_were_the_fastest() {
     assert_eq!(kernel(FORWARD, F32, [16384, 896, 4864]), "gemm_sm90a_128x192_nt_f32");
     assert_eq!(kernel(INPUT_GRADIENT, BF16, [16384, 4864, 896]), "gemm_sm90a_128x256_nn_bf16");
     assert_eq!(kernel(FORWARD, BF16, [65, 896, 4864]), "gemm_sm90a_128x64_nt_bf16");
-    assert_eq!(kernel(WEIGHT_GRADIENT, F32, [4864, 896, 16384]), "weight_gradient_sm90a");
+    assert_eq!(kernel(WEIGHT_GRADIENT, F32, [4864, 896, 16384]), "weight_gradient_sm90a_transposed");
+    assert_eq!(kernel(WEIGHT_GRADIENT, F32, [896, 4864, 16384]), "weight_gradient_sm90a");
 }
 
 #[test]

@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn the_transpose_is_computed_if_it_has_fewer_tiles() {
-        assert!(!split(4864, 896, 64).transposed);
+        assert!(split(4864, 896, 64).transposed);
+        assert_eq!(split(4864, 896, 64).tiles, [7, 19]);
         assert!(!split(256, 256, 64).transposed);
         assert!(split(256, 128, 64).transposed);
         assert_eq!(split(256, 128, 64).tiles, [1, 1]);

@@ -9,7 +9,7 @@ use crate::pool;
 use crate::precision::Precision;
 use crate::rng::Rng;
 use crate::tape::{Batch, Mode, Param, ParamLayout};
-use crate::testing::{TestInput, build};
+use crate::testing::{TestInput, build, check_agreement};
 use std::sync::Arc;
 
 #[derive(Clone, Copy)]
@@ -96,7 +96,11 @@ impl Infer {
 
     /// Returns the output of one pass.
     fn run(&mut self, batch: &Batch, cache: Option<&mut KvCache>) -> Vec<f32> {
-        self.executor.forward(&mut *self.weights, Pass::new(Precision::F32, batch), cache).unwrap();
+        self.run_in(Precision::F32, batch, cache)
+    }
+
+    fn run_in(&mut self, precision: Precision, batch: &Batch, cache: Option<&mut KvCache>) -> Vec<f32> {
+        self.executor.forward(&mut *self.weights, Pass::new(precision, batch), cache).unwrap();
         self.executor.values(self.out, batch.len()).unwrap()
     }
 }
@@ -271,5 +275,62 @@ fn gradients_over_several_blocks() {
         for mut net in build(true, 270, |b, p| push(b, p, shape).1) {
             net.check_gradients(4e-3);
         }
+    }
+}
+
+/// Heads that tensor cores can take, of every size of their kernels, and heads that they cannot.
+const BF16_SHAPES: [Shape; 5] = [
+    Shape { heads: 6, kv_heads: 2, qk_dim: 16, v_dim: 32 },
+    Shape { heads: 2, kv_heads: 1, qk_dim: 80, v_dim: 112 },
+    Shape { heads: 2, kv_heads: 2, qk_dim: 192, v_dim: 128 },
+    Shape { heads: 2, kv_heads: 1, qk_dim: 208, v_dim: 256 },
+    Shape { heads: 3, kv_heads: 1, qk_dim: 24, v_dim: 20 },
+];
+
+/// Where activations are bf16, a cache of f32 or bf16 holds them unrounded: chunks and single tokens, on both sides of
+/// the borders between blocks of keys, have the bits of a pass without a cache; so do sequences that share pages.
+#[test]
+fn bf16_activations_are_cached_unrounded() {
+    let rounds = |device: &Device| matches!(device, Device::Cuda(_));
+    let devices = Device::all().into_iter().filter(rounds);
+    for (device, shape) in devices.flat_map(|d| BF16_SHAPES.map(|shape| (d, shape))) {
+        let (n, prompt) = (130, 70);
+        let mut infer = Infer::new(device, n, shape, 5);
+        let x = infer.input();
+        let ld = x.len() / n;
+        let mut batch = Batch::default();
+        batch.push(&vec![0; n], 0, None);
+        let whole = infer.run_in(Precision::Bf16, &batch, None);
+        let cols = whole.len() / n;
+        for (kind, chunk) in [KvType::F32, KvType::Bf16].into_iter().flat_map(|k| [1, 63, 70].map(|c| (k, c))) {
+            let mut cache = infer.backend.kv_cache(&[shape.spec()], kind, 5).unwrap();
+            let slots = [0; 2].map(|_| cache.table_mut().open());
+            let mut at = 0;
+            while at < n {
+                if at == prompt {
+                    cache.table_mut().fork(slots[0], slots[1], prompt);
+                }
+                let end = (at + chunk).min(n).min(if at < prompt { prompt } else { n });
+                let sequences = if at < prompt { &slots[..1] } else { &slots[..] };
+                batch.clear();
+                for &slot in sequences {
+                    let rows = batch.push(&vec![0; end - at], at, Some(slot));
+                    infer.set_input(rows.start, ld, &x[at * ld..end * ld]);
+                }
+                let values = infer.run_in(Precision::Bf16, &batch, Some(&mut cache));
+                for values in values.chunks_exact((end - at) * cols) {
+                    assert!(values == &whole[at * cols..end * cols], "{kind:?} in chunks of {chunk}: {at}..{end}");
+                }
+                at = end;
+            }
+        }
+    }
+}
+
+/// Gradients on tensor cores, over several tiles of queries and of keys.
+#[test]
+fn bf16_gradients_agree() {
+    for shape in BF16_SHAPES {
+        check_agreement(build(true, 150, |b, p| push(b, p, shape).1), Precision::Bf16, 1e-3);
     }
 }
