@@ -203,11 +203,11 @@ __device__ __forceinline__ void add_shares(const Gradient<TRANSPOSED>& dw, const
 }
 
 #define MAPS const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b
-#define PARAMETERS                                                                                 \
-    float *dw, float *sums, int m, int n, int ld, int row_tiles, int column_tiles,            \
-                   int blocks, int rounds, int whole, int shares, int total
-#define SPLIT Split{row_tiles, column_tiles, blocks, rounds, whole, shares, total}
+#define PARAMETERS                                                                                                   \
+    float *dw, float *sums, int m, int n, int ld, int row_tiles, int column_tiles, int blocks, int rounds, int whole, \
+        int shares, int total
 #define GRADIENT(TRANSPOSED) Gradient<TRANSPOSED>{dw, m, n, ld}
+#define SPLIT Split{row_tiles, column_tiles, blocks, rounds, whole, shares, total}
 
 KERNEL(384, weight_gradient_sm90a)(MAPS, PARAMETERS) {
     weight_gradient(&map_a, &map_b, GRADIENT(false), sums, SPLIT);
@@ -215,9 +215,5 @@ KERNEL(384, weight_gradient_sm90a)(MAPS, PARAMETERS) {
 KERNEL(384, weight_gradient_sm90a_transposed)(MAPS, PARAMETERS) {
     weight_gradient(&map_a, &map_b, GRADIENT(true), sums, SPLIT);
 }
-KERNEL(256, add_shares_sm90a)(PARAMETERS) {
-    add_shares(GRADIENT(false), sums, SPLIT);
-}
-KERNEL(256, add_shares_sm90a_transposed)(PARAMETERS) {
-    add_shares(GRADIENT(true), sums, SPLIT);
-}
+KERNEL(256, add_shares_sm90a)(PARAMETERS) { add_shares(GRADIENT(false), sums, SPLIT); }
+KERNEL(256, add_shares_sm90a_transposed)(PARAMETERS) { add_shares(GRADIENT(true), sums, SPLIT); }

@@ -177,7 +177,7 @@ fn every_tile_and_epilogue_has_the_bits_of_the_kernels_for_every_card() {
     for gpu in &gpus() {
         for form in [FORWARD, INPUT_GRADIENT] {
             // With two multiprocessors, all tiles occur, and a block has several.
-            for shape in [[300, 256, 72], [150, 380, 136], [130, 120, 80], [260, 56, 104], [3, 300, 200], [33, 330, 72]]
+            for shape in [[300, 256, 72], [150, 376, 136], [130, 120, 80], [260, 56, 104], [3, 296, 200], [33, 328, 72]]
             {
                 for (y, gap) in [(F32, 0), (F32, 8), (BF16, 0), (BF16, 8)] {
                     let case = Case { gap, multiprocessors: 2, ..Case::new(form, y, shape) };
@@ -191,14 +191,29 @@ fn every_tile_and_epilogue_has_the_bits_of_the_kernels_for_every_card() {
 }
 
 #[test]
-fn small_tiles_of_few_rows_have_the_same_bits() {
+fn every_tile_of_few_rows_has_the_same_bits() {
     for gpu in &gpus() {
         for m in [1, 9, 17, 40] {
-            for multiprocessors in [1, 2, 6, 132] {
-                let case = Case::new(FORWARD, BF16, [m, 200, 328]);
+            // With one multiprocessor, the largest tiles and rings that go round several times.
+            for (multiprocessors, k) in [(1, 1352), (2, 328), (6, 328), (132, 328)] {
+                let case = Case::new(FORWARD, BF16, [m, 200, k]);
                 Case { multiprocessors, bias: true, add: true, ..case }.check(gpu);
             }
         }
+    }
+}
+
+#[test]
+fn sizes_need_not_be_multiples_of_eight() {
+    for gpu in &gpus() {
+        for m in [11, 70] {
+            for y in [F32, BF16] {
+                for form in [FORWARD, INPUT_GRADIENT] {
+                    Case { gap: 4, residual: true, ..Case::new(form, y, [m, 148, 36]) }.check(gpu);
+                }
+            }
+        }
+        Case { gap: 4, ..Case::new(WEIGHT_GRADIENT, F32, [132, 268, 77]) }.check(gpu);
     }
 }
 
@@ -228,7 +243,7 @@ fn a_split_gradient_nearly_agrees_and_has_the_same_bits_in_every_run() {
 fn a_large_gradient_has_whole_tiles_and_shares() {
     for gpu in &gpus() {
         // 12 x 12 tiles: one round of 132, and 12 tiles in shares.
-        Case::new(WEIGHT_GRADIENT, F32, [12 * 128 - 2, 12 * 256 - 2, 70]).check(gpu);
+        Case::new(WEIGHT_GRADIENT, F32, [12 * 128 - 8, 12 * 256 - 8, 70]).check(gpu);
     }
 }
 
