@@ -11,7 +11,6 @@ static PACK: &Aligned<[u8]> = &Aligned(*include_bytes!("kernels/kernels.fatbins"
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Image {
     /// The name of the source, without its extension. Sources `*_sm90a` are for compute capability 9.0 alone.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests compare it"))]
     pub(super) name: &'static str,
     /// The hash of the source and of all headers.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests compare it"))]
