@@ -5,7 +5,7 @@
 #[path = "common/networks.rs"]
 mod networks;
 
-use meno_model::{InferOptions, Model, TrainOptions};
+use meno_model::{InferOptions, Model, TrainOptions, contract};
 use meno_tensor::backend::Pass;
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
@@ -122,6 +122,19 @@ fn every_device_keeps_the_contract() {
                     let logprob = backend.normalizer(logits, 1.0).logprob(logits[*next as usize]);
                     assert_eq!(logprob, scored[row], "{name} on {device}: token {row} in chunks of {chunk}");
                 }
+            }
+        }
+    }
+}
+
+/// As `meno doctor` and `meno grpo` check it, in both precisions; with 64 sequences at the same time.
+#[test]
+fn the_check_of_the_contract_passes() {
+    for (name, value) in [("qwen2", qwen2()), ("deepseek_v3", deepseek_v3())] {
+        for (device, precision) in Device::all().into_iter().flat_map(|d| [(d, Precision::F32), (d, Precision::Bf16)]) {
+            let mut model = Model::random_on(device, config(&value), 14).unwrap();
+            for comparison in contract::check(&mut model, precision, 200).unwrap() {
+                assert!(comparison.equal, "{name} on {device} in {precision}: {comparison:?}");
             }
         }
     }
