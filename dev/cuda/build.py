@@ -30,6 +30,8 @@ ARCHITECTURES = [
     "arch=compute_90a,code=sm_90a",
     "arch=compute_80,code=compute_80",
 ]
+# The architecture of sources `*_sm90a`, whose instructions no other one has.
+SM90A = "arch=compute_90a,code=sm_90a"
 # Without contraction, a sum has the same bits in every kernel that computes it in the same order.
 FLAGS = ["-std=c++17", "-O3", "-fmad=false", "-fatbin", "-Xfatbin=-compress-all"]
 
@@ -50,7 +52,8 @@ def fnv(data):
 
 
 def compile_kernel(nvcc, source, out):
-    gencode = [f"-gencode={arch}" for arch in ARCHITECTURES]
+    architectures = [SM90A] if source.stem.endswith("_sm90a") else ARCHITECTURES
+    gencode = [f"-gencode={arch}" for arch in architectures]
     environment = dict(os.environ, PATH=f"{nvcc.parent}:{os.environ['PATH']}")
     # Compiled in its directory, so that no path of this machine gets into the binary.
     result = subprocess.run([str(nvcc), *FLAGS, *gencode, "-o", str(out), source.name], cwd=KERNELS, env=environment)

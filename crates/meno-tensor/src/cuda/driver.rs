@@ -105,6 +105,13 @@ fn card(ordinal: i32, driver: i32) -> Result<Card, DriverError> {
     })
 }
 
+impl Card {
+    /// Returns true if it runs the kernels for compute capability 9.0 alone, which use its own instructions.
+    pub(super) fn runs_sm90a(&self) -> bool {
+        self.compute == (9, 0)
+    }
+}
+
 /// Returns the bf16 operations per cycle of a multiprocessor, from the white papers of A100, GA102, AD102 and H100.
 fn flops_per_cycle(compute: (i32, i32)) -> f64 {
     match compute {
@@ -183,7 +190,26 @@ pub(super) enum Arg {
     Long(i64),
     /// A `float`.
     Float(f32),
+    /// A `const __grid_constant__ CUtensorMap`.
+    Map(TensorMap),
 }
+
+/// A matrix in bf16 and a box of it that TMA copies at once: 64 columns of `box_rows` rows, with the 128-byte swizzle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MatrixBox {
+    /// The address of the first element, a multiple of 16.
+    pub(super) at: u64,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    /// The distance between rows in elements, a multiple of 8.
+    pub(super) ld: usize,
+    /// At most 256.
+    pub(super) box_rows: usize,
+}
+
+/// A [`MatrixBox`] in the form that TMA reads (compute capability 9.0).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TensorMap(sys::CUtensorMap);
 
 impl From<u64> for Arg {
     fn from(at: u64) -> Arg {
@@ -210,6 +236,11 @@ impl From<f32> for Arg {
         Arg::Float(x)
     }
 }
+impl From<TensorMap> for Arg {
+    fn from(map: TensorMap) -> Arg {
+        Arg::Map(map)
+    }
+}
 
 impl Arg {
     /// A number of elements that may exceed 2^31.
@@ -220,6 +251,7 @@ impl Arg {
         match self {
             Arg::Pointer(_) | Arg::Long(_) => 8,
             Arg::Int(_) | Arg::Float(_) => 4,
+            Arg::Map(_) => size_of::<TensorMap>(),
         }
     }
     fn address(&mut self) -> *mut c_void {
@@ -228,6 +260,7 @@ impl Arg {
             Arg::Int(x) => (x as *mut i32).cast(),
             Arg::Long(x) => (x as *mut i64).cast(),
             Arg::Float(x) => (x as *mut f32).cast(),
+            Arg::Map(map) => (map as *mut TensorMap).cast(),
         }
     }
 }
@@ -265,7 +298,8 @@ impl Gpu {
             // SAFETY: the image is a complete fat binary, aligned for its header.
             unsafe { result::module::load_data(image.bytes.as_ptr().cast()) }
         };
-        let modules = kernels::images().into_iter().map(load).collect::<Result<_, _>>()?;
+        let images = kernels::images().into_iter().filter(|image| card.runs_sm90a() || !image.is_sm90a());
+        let modules = images.map(load).collect::<Result<_, _>>()?;
         Ok(Gpu { device: Device::Cuda(number), card, context, stream, modules, functions: Mutex::default() })
     }
 
@@ -357,6 +391,35 @@ impl Gpu {
         self.synchronize()?;
         // SAFETY: the driver checks the address; all bytes are valid values of a Pod type.
         self.checked("cuMemcpyDtoH", unsafe { result::memcpy_dtoh_sync(values, at) })
+    }
+
+    /// Describes a matrix for TMA.
+    pub(super) fn tensor_map(&self, matrix: MatrixBox) -> Result<TensorMap, Error> {
+        const COLS: u32 = 64;
+        let MatrixBox { at, rows, cols, ld, box_rows } = matrix;
+        self.bind()?;
+        let mut map = TensorMap(sys::CUtensorMap { opaque: [0; 16] });
+        // SAFETY: the arrays have one value for each of two dimensions, the strides one less; the driver checks all
+        // values and reads nothing at the address.
+        let result = unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &mut map.0,
+                sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                2,
+                at as *mut c_void,
+                [cols as u64, rows as u64].as_ptr(),
+                [(ld * Dtype::Bf16.bytes()) as u64].as_ptr(),
+                [COLS, box_rows as u32].as_ptr(),
+                [1, 1].as_ptr(),
+                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        };
+        let result = result.result().map_err(|e| format!("{} ({matrix:?})", message(&e)));
+        result.map_err(|reason| Error::Driver { device: self.device, call: "cuTensorMapEncodeTiled", reason })?;
+        Ok(map)
     }
 
     /// Runs a kernel after all earlier work.

@@ -10,14 +10,20 @@ static PACK: &Aligned<[u8]> = &Aligned(*include_bytes!("kernels/kernels.fatbins"
 /// A compiled source file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Image {
-    /// The name of the source, without its extension.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests compare it"))]
+    /// The name of the source, without its extension. Sources `*_sm90a` are for compute capability 9.0 alone.
     pub(super) name: &'static str,
     /// The hash of the source and of all headers.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests compare it"))]
     pub(super) hash: u64,
     /// The fat binary.
     pub(super) bytes: &'static [u8],
+}
+
+impl Image {
+    /// Returns true if only cards of compute capability 9.0 can load it.
+    pub(super) fn is_sm90a(&self) -> bool {
+        self.name.ends_with("_sm90a")
+    }
 }
 
 /// Returns the compiled sources.

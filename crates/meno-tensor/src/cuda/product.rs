@@ -19,8 +19,8 @@ use plan::Form;
 /// A factor of a product: a matrix, or its transpose.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Factor {
-    matrix: Tensor,
-    transposed: bool,
+    pub(super) matrix: Tensor,
+    pub(super) transposed: bool,
 }
 
 impl Factor {
@@ -146,7 +146,7 @@ impl Product {
 
     /// Runs the product on the tensor cores, for matrices of any type and place: which kernel multiplies a matrix must
     /// not depend on the number of rows, so all go this way.
-    fn launch_bf16(self, gpu: &Gpu, mut scratch: Option<&mut Scratch>) -> Result<(), Error> {
+    pub(super) fn launch_bf16(self, gpu: &Gpu, mut scratch: Option<&mut Scratch>) -> Result<(), Error> {
         let Product { a, b, y, shape: [m, n, k], bias, residual, add, .. } = self;
         let form = Form::of(a.transposed, b.transposed);
         let plan = plan::plan_bf16(form, self.shape);

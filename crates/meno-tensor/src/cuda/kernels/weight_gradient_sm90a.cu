@@ -1,0 +1,219 @@
+// The gradient of a weight for compute capability 9.0, dw += dyT x, with TMA and wgmma. CPU: cpu/gemm.rs.
+//
+// Tiles of 128 x 256 of dw, or of its transpose, whichever has less padding. The first `whole` tiles are one chain over
+// the rows of the batch. The rows of the other tiles, laid end to end in blocks of 64, are cut into `shares` equal
+// shares, one for each block of threads; a tile that several shares meet is the sum of their chains in ascending order.
+// The rule (product_sm90.rs) knows the shape only, so dw has the same bits in every run.
+#include "sm90a.cuh"
+
+constexpr int TILE_ROWS = 128, TILE_COLUMNS = 256, BAND = 16;
+constexpr int STAGES = 4, CONSUMERS = 8;
+constexpr uint32_t A_BYTES = TILE_ROWS * 128, BYTES = A_BYTES + TILE_COLUMNS * 128;
+constexpr int GROUPS = TILE_COLUMNS / 8;  // groups of columns: a thread has four sums of each
+
+// How the tiles of the product (m x n, over k rows of the batch) are shared out. All are parameters of the kernel: the
+// loop has no registers to spare for them.
+struct Split {
+    int row_tiles, column_tiles;
+    int blocks;  // blocks of 64 rows of the batch
+    int rounds;  // tiles of each block of threads that are one chain
+    int whole;   // of all of them
+    int shares;
+    int total;   // the blocks of all tiles that are not whole
+
+    __device__ __forceinline__ TilePlace tile(int index) const {
+        return tile_place(index, row_tiles, column_tiles, BAND);
+    }
+    // The first block of a share, and the share that has a block. The host takes care that no number exceeds an int.
+    __device__ __forceinline__ int start(int share) const { return total * share / shares; }
+    __device__ __forceinline__ int share_of(int block) const { return ((block + 1) * shares - 1) / total; }
+};
+
+// A chain: a tile, blocks of 64 rows from `first` on, and the slot for the sums, or -1 if they are the whole tile.
+struct Span {
+    int tile, first, count, slot;
+};
+
+// Finds span `index` of this block of threads: first its whole tiles, then the tiles that its share meets. Returns false
+// if it has no more.
+__device__ __forceinline__ bool span_at(const Split& split, int index, Span& span) {
+    const int share = blockIdx.x, blocks = split.blocks, rest = index - split.rounds;
+    const int start = split.start(share), end = min(split.start(share + 1), split.total);
+    const int tile = start / blocks + rest;
+    const int from = max(start - tile * blocks, 0), to = min(end - tile * blocks, blocks);
+    // Share + tile counts the spans: each next one is of another share, another tile, or both.
+    const int slot = to - from == blocks ? -1 : share + tile;
+    const bool whole = rest < 0;
+    span.tile = whole ? share + index * int(gridDim.x) : split.whole + tile;
+    span.first = whole ? 0 : from;
+    span.count = whole ? blocks : to - from;
+    span.slot = whole ? -1 : slot;
+    return span.count > 0;
+}
+
+__device__ __forceinline__ void load_spans(const CUtensorMap* a, const CUtensorMap* b, const Ring& ring,
+                                           const Split& split) {
+    Turn turn;
+    Span span;
+    for (int index = 0; span_at(split, index, span); index++) {
+        const TilePlace tile = split.tile(span.tile);
+        for (int block = 0; block < span.count; block++) {
+            const uint32_t barrier = ring.fill(turn), at = ring.buffer(turn.stage);
+            const int k = (span.first + block) * K_BLOCK;
+#pragma unroll
+            for (int i = 0; i < TILE_ROWS / 64; i++)
+                tma_load(at + i * PANEL_BYTES, a, tile.row * TILE_ROWS + i * 64, k, barrier);
+#pragma unroll
+            for (int i = 0; i < TILE_COLUMNS / 64; i++)
+                tma_load(at + A_BYTES + i * PANEL_BYTES, b, tile.column * TILE_COLUMNS + i * 64, k, barrier);
+            turn.next(STAGES);
+        }
+    }
+}
+
+// dw, as the product of m x n sees it: transposed or not. m and n are even.
+template <bool TRANSPOSED> struct Gradient {
+    float* at;
+    int m, n, ld;
+};
+
+// The elements of a thread in a tile of dw: rows `row` and row + 8; of each group of 8 columns two, `column` and the
+// next in the first group.
+template <bool TRANSPOSED> struct Place {
+    float* first;
+    long long ld;
+    int rows_left, columns_left;
+
+    // Thread `thread` of 256.
+    __device__ __forceinline__ Place(const Gradient<TRANSPOSED>& dw, TilePlace tile, int thread) {
+        const int row = tile.row * TILE_ROWS + thread / 128 * 64 + thread / 32 % 4 * 16 + thread % 32 / 4;
+        const int column = tile.column * TILE_COLUMNS + thread % 4 * 2;
+        ld = dw.ld;
+        first = dw.at + (TRANSPOSED ? column * ld + row : row * ld + column);
+        rows_left = dw.m - row, columns_left = dw.n - column;
+    }
+    // The pair of columns of group `group` in row 8 * half.
+    __device__ __forceinline__ bool inside(int half, int group) const {
+        return 8 * half < rows_left && 8 * group < columns_left;
+    }
+    __device__ __forceinline__ float* pair(int half, int group) const {
+        return first + (TRANSPOSED ? 8 * group * ld + 8 * half : 8 * half * ld + 8 * group);
+    }
+    __device__ __forceinline__ float2 load(int half, int group) const {
+        if (!inside(half, group)) return make_float2(0.0f, 0.0f);
+        const float* from = pair(half, group);
+        return TRANSPOSED ? make_float2(from[0], from[ld]) : load_pair(from);
+    }
+    // old: what `load` returned.
+    __device__ __forceinline__ void add(int half, int group, float2 old, float x, float y) const {
+        if (!inside(half, group)) return;
+        float* to = pair(half, group);
+        x = __fadd_rn(old.x, x), y = __fadd_rn(old.y, y);
+        if (TRANSPOSED)
+            to[0] = x, to[ld] = y;
+        else
+            *reinterpret_cast<float2*>(to) = make_float2(x, y);
+    }
+};
+
+// Adds a tile's sums to dw. The old values of 8 groups are loaded together, so that their latencies overlap.
+template <bool TRANSPOSED>
+__device__ __forceinline__ void add_tile(const Place<TRANSPOSED>& place, const float (&d)[TILE_COLUMNS / 2]) {
+#pragma unroll
+    for (int start = 0; start < GROUPS; start += 8) {
+        float2 old[8][2];
+#pragma unroll
+        for (int i = 0; i < 16; i++) old[i / 2][i % 2] = place.load(i % 2, start + i / 2);
+#pragma unroll
+        for (int i = 0; i < 16; i++) {
+            const float* sums = d + 4 * start + 2 * i;
+            place.add(i % 2, start + i / 2, old[i / 2][i % 2], sums[0], sums[1]);
+        }
+    }
+}
+
+// Where thread `thread` has its sums of group 0 in a slot; the next group is 256 further.
+__device__ __forceinline__ float4* slot_of(float* sums, int slot, int thread) {
+    return reinterpret_cast<float4*>(sums) + slot * (long long)(GROUPS * 256) + thread;
+}
+
+template <bool TRANSPOSED>
+__device__ __forceinline__ void multiply_spans(const Gradient<TRANSPOSED>& dw, float* sums, const Ring& ring,
+                                               const Split& split) {
+    const int thread = threadIdx.x - 128;
+    const uint64_t a = desc_mn(ring.buffers + thread / 128 * PANEL_BYTES, PANEL_BYTES);
+    const uint64_t b = desc_mn(ring.buffers + A_BYTES, PANEL_BYTES);
+    float d[TILE_COLUMNS / 2];
+    Turn turn;
+    Span span;
+    for (int index = 0; span_at(split, index, span); index++) {
+        multiply<TILE_COLUMNS, MN_MAJOR, MN_MAJOR>(d, ring, turn, a, b, span.count);
+        if (span.slot < 0) {
+            add_tile(Place<TRANSPOSED>(dw, split.tile(span.tile), thread), d);
+        } else {
+            float4* to = slot_of(sums, span.slot, thread);
+#pragma unroll
+            for (int j = 0; j < GROUPS; j++)
+                to[j * 256] = make_float4(d[4 * j], d[4 * j + 1], d[4 * j + 2], d[4 * j + 3]);
+        }
+    }
+}
+
+// a [k, m] and b [k, n]: boxes of 64 x 64. `sums` has a slot of 128 x 256 for each span that is not a whole tile.
+template <bool TRANSPOSED>
+__device__ __forceinline__ void weight_gradient(const CUtensorMap* a, const CUtensorMap* b,
+                                                const Gradient<TRANSPOSED>& dw, float* sums, const Split& split) {
+    SHARED_MEMORY(shared);
+    const uint32_t base = smem_u32(shared);
+    const Ring ring(base, base + STAGES * BYTES, STAGES, BYTES);
+    if (threadIdx.x == 0) {
+        prefetch_map(a);
+        prefetch_map(b);
+        ring.start(CONSUMERS);
+    }
+    __syncthreads();
+    // 40 registers for 128 threads and 232 for 256: what a multiprocessor has.
+    if (threadIdx.x < 128) {
+        reg_dec<40>();
+        if (threadIdx.x == 0) load_spans(a, b, ring, split);
+    } else {
+        reg_inc<232>();
+        multiply_spans(dw, sums, ring, split);
+    }
+}
+
+// Adds the spans of tile blockIdx.x of those that are not whole, group blockIdx.y, to dw. A thread has four sums.
+template <bool TRANSPOSED>
+__device__ __forceinline__ void add_shares(const Gradient<TRANSPOSED>& dw, const float* sums, const Split& split) {
+    const int index = blockIdx.x, first = split.share_of(index * split.blocks);
+    const int count = split.share_of((index + 1) * split.blocks - 1) - first + 1;
+    if (count == 1) return;  // added already
+    const float4* from = slot_of(const_cast<float*>(sums), first + index, threadIdx.x) + blockIdx.y * 256;
+    float4 sum = from[0];
+#pragma unroll 8
+    for (int i = 1; i < count; i++) {
+        const float4 next = from[i * (long long)(GROUPS * 256)];
+        sum = make_float4(__fadd_rn(sum.x, next.x), __fadd_rn(sum.y, next.y), __fadd_rn(sum.z, next.z),
+                          __fadd_rn(sum.w, next.w));
+    }
+    const Place<TRANSPOSED> place(dw, split.tile(split.whole + index), threadIdx.x);
+    const float2 upper = place.load(0, blockIdx.y), lower = place.load(1, blockIdx.y);
+    place.add(0, blockIdx.y, upper, sum.x, sum.y);
+    place.add(1, blockIdx.y, lower, sum.z, sum.w);
+}
+
+#define MAPS const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b
+#define PARAMETERS                                                                                                   \
+    float *dw, float *sums, int m, int n, int ld, int row_tiles, int column_tiles, int blocks, int rounds, int whole, \
+        int shares, int total
+#define GRADIENT(TRANSPOSED) Gradient<TRANSPOSED>{dw, m, n, ld}
+#define SPLIT Split{row_tiles, column_tiles, blocks, rounds, whole, shares, total}
+
+KERNEL(384, weight_gradient_sm90a)(MAPS, PARAMETERS) {
+    weight_gradient(&map_a, &map_b, GRADIENT(false), sums, SPLIT);
+}
+KERNEL(384, weight_gradient_sm90a_transposed)(MAPS, PARAMETERS) {
+    weight_gradient(&map_a, &map_b, GRADIENT(true), sums, SPLIT);
+}
+KERNEL(256, add_shares_sm90a)(PARAMETERS) { add_shares(GRADIENT(false), sums, SPLIT); }
+KERNEL(256, add_shares_sm90a_transposed)(PARAMETERS) { add_shares(GRADIENT(true), sums, SPLIT); }
