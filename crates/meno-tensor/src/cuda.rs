@@ -18,7 +18,6 @@ mod measure;
 mod ops;
 mod optim;
 mod product;
-#[cfg_attr(not(test), expect(dead_code, reason = "products do not choose these kernels yet"))]
 mod product_sm90;
 mod results;
 mod rope_tables;

@@ -10,6 +10,7 @@ mod tests;
 
 use super::context::{Ctx, Scratch, Tensor};
 use super::driver::{Arg, Gpu, Launch};
+use super::product_sm90;
 use crate::backend::Error;
 use crate::precision::Precision;
 use crate::tape::Dtype;
@@ -146,13 +147,28 @@ impl Product {
 
     /// Runs the product on the tensor cores, for matrices of any type and place: which kernel multiplies a matrix must
     /// not depend on the number of rows, so all go this way.
-    pub(super) fn launch_bf16(self, gpu: &Gpu, mut scratch: Option<&mut Scratch>) -> Result<(), Error> {
-        let Product { a, b, y, shape: [m, n, k], bias, residual, add, .. } = self;
-        let form = Form::of(a.transposed, b.transposed);
-        let plan = plan::plan_bf16(form, self.shape);
-        let a = rounded(gpu, scratch.as_deref_mut(), a.matrix, a.stored([m, k]))?;
-        let b = rounded(gpu, scratch.as_deref_mut(), b.matrix, b.stored([k, n]))?;
-        let spans = plan.spans;
+    fn launch_bf16(self, gpu: &Gpu, mut scratch: Option<&mut Scratch>) -> Result<(), Error> {
+        let product = self.with_rounded_factors(gpu, scratch.as_deref_mut())?;
+        let multiprocessors = gpu.card.multiprocessors as usize;
+        match product_sm90::plan(&product, multiprocessors).filter(|_| gpu.card.runs_sm90a()) {
+            Some(plan) => plan.run(gpu, scratch),
+            None => product.launch_sm80(gpu, scratch),
+        }
+    }
+
+    /// Returns the product of the factors in bf16 with aligned rows.
+    fn with_rounded_factors(self, gpu: &Gpu, mut scratch: Option<&mut Scratch>) -> Result<Product, Error> {
+        let Product { a, b, shape: [m, n, k], .. } = self;
+        let a = Factor { matrix: rounded(gpu, scratch.as_deref_mut(), a.matrix, a.stored([m, k]))?, ..a };
+        let b = Factor { matrix: rounded(gpu, scratch, b.matrix, b.stored([k, n]))?, ..b };
+        Ok(Product { a, b, ..self })
+    }
+
+    /// Runs a product of aligned bf16 matrices with the kernels that every card has.
+    pub(super) fn launch_sm80(self, gpu: &Gpu, scratch: Option<&mut Scratch>) -> Result<(), Error> {
+        let Product { a, b, y, shape: [m, n, _], bias, residual, add, .. } = self;
+        let plan = plan::plan_bf16(Form::of(a.transposed, b.transposed), self.shape);
+        let (a, b, spans) = (a.matrix, b.matrix, plan.spans);
         if spans == 1 {
             return plan.launch(gpu, self.shape, [a, b, y], [bias, residual], add);
         }

@@ -106,6 +106,12 @@ impl Case {
             };
             match plain {
                 true => product.launch_plain(gpu).unwrap(),
+                false if precision == Precision::Bf16 => {
+                    // The kernels of every card, whatever this card is; product_sm90 tests the others.
+                    let mut scratch = Scratch::new(gpu);
+                    let product = product.with_rounded_factors(gpu, Some(&mut scratch)).unwrap();
+                    product.launch_sm80(gpu, Some(&mut scratch)).unwrap();
+                }
                 false => product.launch(gpu, Some(&mut Scratch::new(gpu))).unwrap(),
             }
             let after = y.values(m);

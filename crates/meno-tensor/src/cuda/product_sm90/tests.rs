@@ -123,7 +123,7 @@ impl Case {
         let scratch = &mut Scratch::new(gpu);
         match with {
             With::Sm90 => plan(&product, self.multiprocessors).expect("a plan").run(gpu, Some(scratch)).unwrap(),
-            With::Sm80 => product.launch_bf16(gpu, Some(scratch)).unwrap(),
+            With::Sm80 => product.launch_sm80(gpu, Some(scratch)).unwrap(),
         }
         let after = y.bits();
         for i in 0..m {
