@@ -19,6 +19,7 @@ mod ops;
 mod optim;
 mod product;
 mod product_sm90;
+mod recordings;
 mod results;
 mod rope_tables;
 mod weights;

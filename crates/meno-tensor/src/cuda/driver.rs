@@ -10,9 +10,11 @@ use crate::tape::Dtype;
 use bytemuck::Pod;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The oldest version of the driver's interface that loads the kernels: driver 580 (CUDA 13.0).
@@ -136,6 +138,8 @@ pub(super) struct Gpu {
     /// One for each compiled source.
     modules: Vec<sys::CUmodule>,
     functions: Mutex<HashMap<String, Function>>,
+    /// Counts allocations and frees: as long as it stays the same, so do all addresses.
+    generation: AtomicU64,
 }
 
 // SAFETY: the driver's handles may be used from every thread; each call first makes the context current.
@@ -265,6 +269,11 @@ impl Arg {
     }
 }
 
+thread_local! {
+    /// The stream that records the launches of this thread; null if they run.
+    static RECORDS: Cell<sys::CUstream> = const { Cell::new(std::ptr::null_mut()) };
+}
+
 /// The cards that this process has opened. A card stays open: a context costs a quarter of a second.
 static OPEN: Mutex<Vec<Arc<Gpu>>> = Mutex::new(Vec::new());
 
@@ -300,7 +309,15 @@ impl Gpu {
         };
         let images = kernels::images().into_iter().filter(|image| card.runs_sm90a() || !image.is_sm90a());
         let modules = images.map(load).collect::<Result<_, _>>()?;
-        Ok(Gpu { device: Device::Cuda(number), card, context, stream, modules, functions: Mutex::default() })
+        Ok(Gpu {
+            device: Device::Cuda(number),
+            card,
+            context,
+            stream,
+            modules,
+            functions: Mutex::default(),
+            generation: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn device(&self) -> Device {
@@ -357,11 +374,52 @@ impl Gpu {
         Ok(memory)
     }
 
+    /// Returns a number that changes whenever memory is allocated or freed.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Records the launches of `f`, which do not run, as a graph. Other threads go on meanwhile: the launches of this
+    /// thread go to a stream of their own.
+    ///
+    /// # Errors
+    /// Fails if `f` does something that a graph cannot hold: an allocation, a copy from or to the host.
+    pub(super) fn record(self: &Arc<Self>, f: impl FnOnce() -> Result<(), Error>) -> Result<Graph, Error> {
+        self.bind()?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
+        let stream = self.checked("cuStreamCreate", stream)?;
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream exists and records nothing yet.
+        let begun = self.checked("cuStreamBeginCapture", unsafe { result::stream::begin_capture(stream, mode) });
+        RECORDS.set(stream);
+        let done = begun.and_then(|()| f());
+        RECORDS.set(std::ptr::null_mut());
+        // SAFETY: the stream records; also after a failure, which ends here.
+        let graph = self.checked("cuStreamEndCapture", unsafe { result::stream::end_capture(stream) });
+        // SAFETY: nothing uses the stream any more.
+        let destroyed = self.checked("cuStreamDestroy", unsafe { result::stream::destroy(stream) });
+        done?;
+        let graph = graph?;
+        // SAFETY: the graph was recorded completely.
+        let exec = unsafe { result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)) };
+        // SAFETY: the graph is not used again; its executable form is independent.
+        self.checked("cuGraphDestroy", unsafe { result::graph::destroy(graph) })?;
+        destroyed?;
+        Ok(Graph { gpu: self.clone(), exec: self.checked("cuGraphInstantiate", exec)? })
+    }
+
+    /// Returns the stream for the work of this thread.
+    fn stream(&self) -> sys::CUstream {
+        let records = RECORDS.get();
+        if records.is_null() { self.stream } else { records }
+    }
+
     /// Allocates memory with undefined content.
     pub(super) fn allocate(self: &Arc<Self>, bytes: usize, what: &'static str) -> Result<Memory, Error> {
         self.bind()?;
         // Kernels that read 16 bytes at a time may touch the last whole 16 bytes.
         let padded = bytes.max(1).next_multiple_of(256);
+        self.generation.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the size is not zero.
         match unsafe { result::malloc_sync(padded) } {
             Ok(at) => Ok(Memory { gpu: self.clone(), at, bytes: padded }),
@@ -440,7 +498,7 @@ impl Gpu {
         // SAFETY: the arguments have the types of the kernel's parameters (checked in debug builds), and their
         // pointers are to memory of this card that outlives the work of the stream.
         let result = unsafe {
-            result::launch_kernel(function.handle, (grid.0, grid.1, 1), block, shared, self.stream, &mut params)
+            result::launch_kernel(function.handle, (grid.0, grid.1, 1), block, shared, self.stream(), &mut params)
         };
         self.checked("cuLaunchKernel", result)
     }
@@ -509,6 +567,33 @@ fn check_card(card: &Card) -> Result<(), String> {
     Ok(())
 }
 
+/// Recorded launches with their arguments.
+pub(super) struct Graph {
+    gpu: Arc<Gpu>,
+    exec: sys::CUgraphExec,
+}
+
+// SAFETY: the handle may be used from every thread; each call first makes the context current.
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// Runs the recorded launches after all earlier work.
+    pub(super) fn launch(&self) -> Result<(), Error> {
+        self.gpu.bind()?;
+        // SAFETY: the graph is complete; the caller keeps the memory that its launches use.
+        self.gpu.checked("cuGraphLaunch", unsafe { result::graph::launch(self.exec, self.gpu.stream) })
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        if self.gpu.bind().is_ok() {
+            // SAFETY: the graph is destroyed once; the driver waits for a launch that runs.
+            _ = unsafe { result::graph::exec_destroy(self.exec) };
+        }
+    }
+}
+
 /// Memory of a card. Dropping it frees it.
 pub(super) struct Memory {
     gpu: Arc<Gpu>,
@@ -552,7 +637,7 @@ impl Memory {
         self.gpu.bind()?;
         let (to, from) = (self.at + to as u64, from.at + start as u64);
         // SAFETY: both ranges lie within memory of this card.
-        let result = unsafe { result::memcpy_dtod_async(to, from, bytes, self.gpu.stream) };
+        let result = unsafe { result::memcpy_dtod_async(to, from, bytes, self.gpu.stream()) };
         self.gpu.checked("cuMemcpyDtoDAsync", result)
     }
     /// Sets a range of bytes.
@@ -564,13 +649,14 @@ impl Memory {
         self.gpu.bind()?;
         let at = self.at + range.start as u64;
         // SAFETY: the range lies within this memory.
-        let result = unsafe { result::memset_d8_async(at, byte, range.len(), self.gpu.stream) };
+        let result = unsafe { result::memset_d8_async(at, byte, range.len(), self.gpu.stream()) };
         self.gpu.checked("cuMemsetD8Async", result)
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
+        self.gpu.generation.fetch_add(1, Ordering::Relaxed);
         // A failure means that the context is lost, and the memory with it.
         if self.gpu.bind().is_ok() {
             // SAFETY: the memory was allocated by `allocate` and is freed once; the driver waits for work that uses it.
