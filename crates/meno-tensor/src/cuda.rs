@@ -6,6 +6,7 @@
 
 mod batch;
 mod buffer;
+mod cards;
 mod columns;
 mod context;
 mod driver;
@@ -18,15 +19,16 @@ mod measure;
 mod ops;
 mod optim;
 mod product;
+mod product_kernels;
 mod product_sm90;
 mod recordings;
 mod results;
 mod rope_tables;
 mod weights;
 
-pub use driver::{Card, cards};
+pub use cards::{Card, cards};
 #[cfg(any(test, feature = "testing"))]
-pub(crate) use driver::{driver_is_installed, preload_driver};
+pub(crate) use cards::{driver_is_installed, preload_driver};
 
 use crate::backend::{self, Backend, Error, own};
 use crate::device::Device;
