@@ -1,7 +1,7 @@
 //! The CUDA backend: NVIDIA GPUs of compute capability 8.0 or later, with nothing but the driver installed.
 //!
-//! Weights, activations and the KV cache stay in the card's memory. An op is a few kernel launches ([`mod@ops`]); the
-//! kernels are compiled ahead of time and embedded ([`mod@kernels`]). docs/gpu.md describes precision, the numerics
+//! Weights, activations and the KV cache stay in the card's memory. An op is a few kernel launches (`cuda/ops`); the
+//! kernels are compiled ahead of time and embedded (`cuda/kernels`). docs/gpu.md describes precision, the numerics
 //! contract and how to build the kernels.
 
 mod batch;

@@ -41,7 +41,7 @@ impl Tensor {
         Tensor { at: self.at + (start * self.dtype.bytes()) as u64, cols, ..self }
     }
     /// Returns the matrix from row `start`.
-    pub(super) fn from_row(self, start: usize) -> Tensor {
+    pub(super) fn rows_from(self, start: usize) -> Tensor {
         Tensor { at: self.at + (start * self.ld * self.dtype.bytes()) as u64, ..self }
     }
     /// Returns true if every row is whole, aligned pieces of four elements.
