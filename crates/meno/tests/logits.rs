@@ -76,5 +76,8 @@ fn an_unknown_device_is_refused() {
         .output()
         .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && error.contains("unknown device 'tpu': use auto, cpu or"), "{error}");
+    assert!(
+        output.status.code() == Some(1) && error.contains("unknown device 'tpu': use auto, cpu, cuda, cuda:N or"),
+        "{error}"
+    );
 }

@@ -161,6 +161,12 @@ impl Arg {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The allocations and frees of this thread.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
+}
+
 thread_local! {
     /// The stream that records the launches of this thread; null if they run.
     static RECORDS: Cell<sys::CUstream> = const { Cell::new(std::ptr::null_mut()) };
@@ -268,7 +274,18 @@ impl Gpu {
 
     /// Returns a number that changes whenever memory is allocated or freed.
     pub(super) fn generation(&self) -> u64 {
+        // Tests run side by side on one card, each on a thread.
+        #[cfg(test)]
+        return CHANGES.get();
+        #[cfg(not(test))]
         self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Notes that memory is allocated or freed.
+    fn memory_changes(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        #[cfg(test)]
+        CHANGES.set(CHANGES.get() + 1);
     }
 
     /// Records the launches of `f`, which do not run, as a graph. Other threads go on meanwhile: the launches of this
@@ -311,7 +328,7 @@ impl Gpu {
         self.bind()?;
         // Kernels that read 16 bytes at a time may touch the last whole 16 bytes.
         let padded = bytes.max(1).next_multiple_of(256);
-        self.generation.fetch_add(1, Ordering::Relaxed);
+        self.memory_changes();
         // SAFETY: the size is not zero.
         match unsafe { result::malloc_sync(padded) } {
             Ok(at) => Ok(Memory { gpu: self.clone(), at, bytes: padded }),
@@ -524,7 +541,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.gpu.generation.fetch_add(1, Ordering::Relaxed);
+        self.gpu.memory_changes();
         // A failure means that the context is lost, and the memory with it.
         if self.gpu.bind().is_ok() {
             // SAFETY: the memory was allocated by `allocate` and is freed once; the driver waits for work that uses it.

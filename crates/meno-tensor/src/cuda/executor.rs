@@ -335,18 +335,14 @@ mod tests {
             }
             // Each other executor allocates memory, so no recording lived until the next step.
             assert_eq!(recorded.recordings.len(), 0);
-            // Tests on other threads may allocate memory between two steps.
-            for step in 40..400 {
+            for step in 40..44 {
                 let mut batch = Batch { logit_rows: vec![0, 1], ..Batch::default() };
                 slots.iter().for_each(|&slot| _ = batch.push(&[step as u32 % 9], step, Some(slot)));
                 recorded.forward(&mut *weights, Pass::new(Precision::Bf16, &batch), Some(&mut cache)).unwrap();
-                if recorded.recordings.len() == 1 {
-                    break;
-                }
             }
             assert_eq!((recorded.recordings.len(), recorded.recordings.disabled), (1, false));
             let mut batch = Batch { logit_rows: vec![0, 1], ..Batch::default() };
-            slots.iter().for_each(|&slot| _ = batch.push(&[5 + slot as u32], 400, Some(slot)));
+            slots.iter().for_each(|&slot| _ = batch.push(&[5 + slot as u32], 44, Some(slot)));
             let pass = Pass::new(Precision::Bf16, &batch);
             let repeated = recorded.forward(&mut *weights, pass, Some(&mut cache)).unwrap().logits.clone();
             assert_eq!(repeated, executor().forward(&mut *weights, pass, None).unwrap().logits);

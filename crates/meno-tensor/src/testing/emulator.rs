@@ -56,7 +56,7 @@ fn run_script(name: &str, directory: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// A missing wait, an early release, a wrong phase, an access out of bounds, a deadlock, a launch beyond the limits.
+    /// A missing wait, an early release, a wrong phase, an access out of bounds, a deadlock, a launch beyond limits.
     #[test]
     fn planted_faults_are_caught() {
         if run_script("test.sh", "emulator_test").is_none() {
