@@ -35,12 +35,12 @@ template <int QK, int V> struct Memory {
     }
 };
 
-// The heads of a matrix: `map` has boxes of 64 columns of q (128 rows), k or v (64 rows), `column` is the head's first.
+// A head of q, k or v: boxes of 64 columns (128 rows of q, 64 of k and v), and the head's first column.
 struct Head {
     const CUtensorMap* map;
     int column;
 
-    // Loads `COLUMNS` columns of a box's rows.
+    // Loads `COLUMNS` columns of a box's rows, in panels of 64.
     template <int COLUMNS>
     __device__ __forceinline__ void load(uint32_t to, uint32_t panel_bytes, int row, uint32_t barrier) const {
 #pragma unroll
@@ -66,7 +66,7 @@ __device__ __forceinline__ void load_blocks(const Memory<QK, V>& memory, const T
 // The work of a warpgroup: 64 queries, 16 of each warp.
 template <int QK, int V> struct Rows64 {
     uint32_t q[QK / 16][4];
-    float s[KEYS / 2];  // scores, then probabilities
+    float s[KEYS / 2];         // scores, then probabilities
     uint32_t p[KEYS / 16][4];  // probabilities in bf16
     float sum[V / 2];
     Softmax softmax;
@@ -118,7 +118,8 @@ template <int QK, int V> struct Rows64 {
             for (int x = 0; x < 4; x++) p[kk][x] = pack2(s[8 * kk + 2 * x], s[8 * kk + 2 * x + 1]);
     }
     // Writes the rows at positions from `from` on that the tile's sequence has.
-    __device__ __forceinline__ void store(bf16* out, float* lse, const Tile& tile, int from, int head, int heads) const {
+    __device__ __forceinline__ void store(bf16* out, float* lse, const Tile& tile, int from, int head,
+                                          int heads) const {
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             const int position = from + row() + 8 * h;
@@ -231,14 +232,14 @@ __device__ __forceinline__ void attend(Head q, Head k, Head v, bf16* out, float*
 
 // q, k and v from the first head on, whose heads lie `stride` columns apart; `group` query heads share a key head.
 // factor is scale * log2(e).
-#define PARAMETERS                                                                                                \
-    const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, \
-        bf16 *out, float *lse, int heads, int group, int q_stride, int k_stride, int v_stride, float factor,      \
-        const int4 *segments, int segment_count
-#define ATTEND(QK, V)                                                                                          \
-    const int head = blockIdx.x, kv_head = head / group;                                                       \
-    attend<QK, V>(Head{&q, head * q_stride}, Head{&k, kv_head * k_stride}, Head{&v, kv_head * v_stride}, out, lse, \
-                  heads, factor, segments, segment_count)
+#define PARAMETERS                                                                                              \
+    const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k,                               \
+        const __grid_constant__ CUtensorMap v, bf16 *out, float *lse, int heads, int group, int q_stride,       \
+        int k_stride, int v_stride, float factor, const int4 *segments, int segment_count
+#define ATTEND(QK, V)                                                                                           \
+    const int head = blockIdx.x, kv_head = head / group;                                                        \
+    const Head q_head{&q, head * q_stride}, k_head{&k, kv_head * k_stride}, v_head{&v, kv_head * v_stride};     \
+    attend<QK, V>(q_head, k_head, v_head, out, lse, heads, factor, segments, segment_count)
 
 }  // namespace
 

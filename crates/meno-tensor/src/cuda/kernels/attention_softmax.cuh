@@ -1,8 +1,8 @@
 // The softmax of attention on tensor cores, for a warp. All kernels of the forward pass share it: with the same scores,
 // they have the same bits.
 //
-// A lane holds two rows of a product, lane / 4 and lane / 4 + 8. Number [i][e], or 4 i + e, is row lane / 4 + 8 (e / 2),
-// column 8 i + 2 (lane % 4) + e % 2.
+// A lane holds two rows of a product, lane / 4 and lane / 4 + 8. Number [i][e], or 4 i + e, is row
+// lane / 4 + 8 (e / 2), column 8 i + 2 (lane % 4) + e % 2.
 #pragma once
 #include "attention.cuh"
 
