@@ -4,35 +4,9 @@
 // The order of attention.cu, with sums as tensor cores add them: 16 columns, then 16 keys at a time. A row of a product
 // does not depend on the other rows, so that one query alone has the bits it has in a tile.
 #include "attention_mma.cuh"
+#include "attention_softmax.cuh"
 
 namespace {
-
-// The softmax of the two rows of a lane so far: the largest score times factor, this lane's part of the sum of
-// exponentials, and the factor for sums of earlier blocks.
-struct Softmax {
-    float largest[2], sum[2], rescale[2];
-};
-
-// Takes a block of scores, which become probabilities. A row whose keys are all masked (-infinity) stays as it is.
-__device__ inline void add_block(Softmax& rows, float (&s)[KEYS / 8][4], float factor) {
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        float most = -INFINITY, even = 0.0f, odd = 0.0f;
-#pragma unroll
-        for (int i = 0; i < KEYS / 8; i++) most = fmaxf(most, fmaxf(s[i][2 * h], s[i][2 * h + 1]));
-        const float largest = fmaxf(rows.largest[h], __fmul_rn(quad_max(most), factor));
-        rows.rescale[h] = ex2(__fsub_rn(rows.largest[h], largest));
-        rows.largest[h] = largest;
-#pragma unroll
-        for (int i = 0; i < KEYS / 8; i++) {
-            s[i][2 * h] = ex2(__fmaf_rn(s[i][2 * h], factor, -largest));
-            s[i][2 * h + 1] = ex2(__fmaf_rn(s[i][2 * h + 1], factor, -largest));
-            even = __fadd_rn(even, s[i][2 * h]);
-            odd = __fadd_rn(odd, s[i][2 * h + 1]);
-        }
-        rows.sum[h] = __fmaf_rn(rows.sum[h], rows.rescale[h], __fadd_rn(even, odd));
-    }
-}
 
 // Tiles of 64 rows in x, key heads in y; 16 rows a warp. The next keys are copied during the softmax and the product
 // with values, the next values during the next scores.
@@ -60,7 +34,8 @@ __device__ void attend(bf16* out, float* lse, const Inputs<bf16>& in, int aligne
     cp_async_commit();
     uint32_t held[HELD ? QK / 16 : 1][4];
     float sum[V / 8][4];
-    Softmax softmax = {{-INFINITY, -INFINITY}, {0.0f, 0.0f}, {0.0f, 0.0f}};
+    Softmax softmax;
+    softmax.start();
 #pragma unroll
     for (int n = 0; n < V / 8; n++) sum[n][0] = sum[n][1] = sum[n][2] = sum[n][3] = 0.0f;
 
@@ -87,7 +62,7 @@ __device__ void attend(bf16* out, float* lse, const Inputs<bf16>& in, int aligne
                     for (int e = 0; e < 4; e++)
                         if (first + 8 * i + 2 * (lane % 4) + e % 2 >= seen[e / 2]) s[i][e] = -INFINITY;
             }
-            add_block(softmax, s, in.factor);
+            softmax.add_block(s, in.factor);
             round_weights<KEYS>(p, s);
 #pragma unroll
             for (int n = 0; n < V / 8; n++)
@@ -108,7 +83,7 @@ __device__ void attend(bf16* out, float* lse, const Inputs<bf16>& in, int aligne
         const float total = quad_sum(softmax.sum[h]), inverse = __fdiv_rn(1.0f, total);
         if (row >= rows) continue;
         const long long at = (long long)(tile.first + row / group) * in.heads + head * group + row % group;
-        if (lane % 4 == 0) lse[at] = __fmul_rn(__fadd_rn(softmax.largest[h], lg2(total)), LN_2);
+        if (lane % 4 == 0) lse[at] = softmax.log_sum_exp(h, total);
         uint32_t* to = (uint32_t*)(out + at * in.v_dim) + lane % 4;
 #pragma unroll
         for (int n = 0; n < V / 8; n++)

@@ -111,14 +111,4 @@ __device__ inline void add_times(float (&sum)[D / 8][4], const uint32_t (&w)[BLO
         }
 }
 
-// The maximum and the sum over the four lanes that hold a row.
-__device__ inline float quad_max(float x) {
-    x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
-    return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
-}
-__device__ inline float quad_sum(float x) {
-    x = __fadd_rn(x, __shfl_xor_sync(~0u, x, 1));
-    return __fadd_rn(x, __shfl_xor_sync(~0u, x, 2));
-}
-
 }  // namespace

@@ -2,7 +2,10 @@
 //! dv.
 //!
 //! Which kernels run depends on the widths of the heads and on the element types only, never on the number of rows: so
-//! a query has the same bits in training, in a chunk and alone.
+//! a query has the same bits in training, in a chunk and alone. Compute capability 9.0 has kernels of its own, of the
+//! same bits.
+
+mod sm90;
 
 use super::Kernels;
 use crate::backend::{Error, KvStore};
@@ -100,6 +103,10 @@ impl Attention {
     fn rows_per_query(&self) -> usize {
         self.heads / self.kv_heads
     }
+    /// Returns the factor of a score in the exponent of 2.
+    fn factor(&self) -> f32 {
+        self.scale * std::f32::consts::LOG2_E
+    }
     fn q_heads(&self) -> Heads {
         Heads { view: self.q, heads: self.heads, dim: self.qk_dim }
     }
@@ -134,7 +141,7 @@ impl Attention {
             self.kv_heads.into(),
             self.qk_dim.into(),
             self.v_dim.into(),
-            (self.scale * std::f32::consts::LOG2_E).into(),
+            self.factor().into(),
             ctx.on_card.segment_table().into(),
             ctx.on_card.segments.into(),
             ctx.on_card.pages().into(),
@@ -209,6 +216,15 @@ impl Attention {
         ctx.gpu.launch(&format!("attention_mma_{source}_{qk}_{v}"), launch, &mut args)
     }
 
+    /// Returns how forward without a cache runs on compute capability 9.0, if it can.
+    fn plan_sm90(&self, ctx: &Ctx) -> Option<sm90::Plan> {
+        if ctx.cache.is_some() || !ctx.gpu.card.runs_sm90a() {
+            return None;
+        }
+        let inputs = [self.q, self.k, self.v].map(|view| ctx.heads(view));
+        sm90::plan(self, inputs, sm90::Rows { rows: ctx.rows, segments: ctx.on_card.segments })
+    }
+
     /// Computes o·do for every row and head.
     fn output_dot(&self, ctx: &mut Ctx) -> Result<Tensor, Error> {
         let delta = ctx.temporary(ctx.rows, self.heads, Dtype::F32)?;
@@ -281,6 +297,9 @@ impl Gradient {
 
 impl Kernels for Attention {
     fn forward(&self, ctx: &mut Ctx) -> Result<(), Error> {
+        if let Some(plan) = self.plan_sm90(ctx) {
+            return plan.run(self, ctx);
+        }
         let cache = self.append_to_pages(ctx)?;
         let (cached, source) = (cache.map(|(at, _)| at), cache.map_or("rows", |(_, kv)| kv));
         match Mma::of(self, ctx.act(self.out).dtype) {

@@ -30,14 +30,20 @@ const SHAPES: [Shape; 5] = [
 
 /// q, k and v in one activation, in the layout of a fused projection.
 fn push(b: &mut Builder, params: &mut ParamLayout, s: Shape) -> (Activation, Activation) {
+    let [act, out, _] = push_apart(b, params, s, 0);
+    (act, out)
+}
+
+/// The same with `gap` columns after v that no head has. Returns the input, the output and the log-sum-exp.
+fn push_apart(b: &mut Builder, params: &mut ParamLayout, s: Shape, gap: usize) -> [Activation; 3] {
     let widths = [s.heads * s.qk_dim, s.kv_heads * s.qk_dim, s.kv_heads * s.v_dim];
-    let act = TestInput::input(b, params, widths.iter().sum());
+    let act = TestInput::input(b, params, widths.iter().sum::<usize>() + gap);
     let view = |i: usize, head_stride| HeadView { act, offset: widths[..i].iter().sum(), head_stride };
     let (q, k, v) = (view(0, s.qk_dim), view(1, s.qk_dim), view(2, s.v_dim));
     let (out, lse) = (b.activation(s.heads * s.v_dim), b.activation(s.heads));
     let Shape { heads, kv_heads, qk_dim, v_dim } = s;
     b.push(Attention { q, k, v, out, lse, heads, kv_heads, qk_dim, v_dim, scale: 0.3, layer: 0 });
-    (act, out)
+    [act, out, lse]
 }
 
 #[test]
@@ -63,21 +69,27 @@ struct Infer {
     executor: Box<dyn Executor>,
     input: Param,
     out: Activation,
+    lse: Activation,
 }
 
 impl Infer {
     /// Builds it for at most `rows` rows, with random inputs.
     fn new(device: Device, rows: usize, shape: Shape, seed: u64) -> Infer {
+        Infer::apart(device, rows, shape, seed, 0)
+    }
+
+    /// The same with `gap` columns between the rows.
+    fn apart(device: Device, rows: usize, shape: Shape, seed: u64, gap: usize) -> Infer {
         let mut params = ParamLayout::default();
         let mut b = Builder::new(Mode { rows, train: false, recompute: false });
-        let (_, out) = push(&mut b, &mut params, shape);
+        let [_, out, lse] = push_apart(&mut b, &mut params, shape, gap);
         let backend = device.open().unwrap();
         let mut weights = backend.weights(Arc::new(params)).unwrap();
         let input = weights.layout().iter().next().unwrap().0;
         let mut rng = Rng::new(&[seed]);
         weights.update(input, &mut |w| w.iter_mut().for_each(|x| *x = rng.normal())).unwrap();
         let executor = backend.executor(b.finish()).unwrap();
-        Infer { backend, weights, executor, input, out }
+        Infer { backend, weights, executor, input, out, lse }
     }
 
     fn cache(&self, shape: Shape, slots: usize, max_len: usize) -> KvCache {
@@ -279,9 +291,11 @@ fn gradients_over_several_blocks() {
 }
 
 /// Heads that tensor cores can take, of every size of their kernels, and heads that they cannot.
-const BF16_SHAPES: [Shape; 5] = [
+const BF16_SHAPES: [Shape; 7] = [
     Shape { heads: 6, kv_heads: 2, qk_dim: 16, v_dim: 32 },
     Shape { heads: 2, kv_heads: 1, qk_dim: 80, v_dim: 112 },
+    Shape { heads: 3, kv_heads: 1, qk_dim: 64, v_dim: 64 },
+    Shape { heads: 2, kv_heads: 1, qk_dim: 128, v_dim: 128 },
     Shape { heads: 2, kv_heads: 2, qk_dim: 192, v_dim: 128 },
     Shape { heads: 2, kv_heads: 1, qk_dim: 208, v_dim: 256 },
     Shape { heads: 3, kv_heads: 1, qk_dim: 24, v_dim: 20 },
@@ -332,5 +346,68 @@ fn bf16_activations_are_cached_unrounded() {
 fn bf16_gradients_agree() {
     for shape in BF16_SHAPES {
         check_agreement(build(true, 150, |b, p| push(b, p, shape).1), Precision::Bf16, 1e-3);
+    }
+}
+
+/// Widths that have kernels of their own on some cards, where heads are aligned.
+const ALIGNED_SHAPES: [Shape; 3] = [
+    Shape { heads: 6, kv_heads: 2, qk_dim: 64, v_dim: 64 },
+    Shape { heads: 4, kv_heads: 1, qk_dim: 128, v_dim: 128 },
+    Shape { heads: 2, kv_heads: 2, qk_dim: 192, v_dim: 128 },
+];
+
+/// Where the heads lie, which decides about the kernel, changes no bit of the output and of the log-sum-exp: sequences
+/// that end on both sides of the borders between blocks of keys and between tiles of queries.
+#[test]
+fn the_place_of_heads_changes_no_bit() {
+    let lens = [200, 1, 63, 64, 65, 130, 128, 330];
+    for (device, shape) in Device::all().into_iter().flat_map(|d| ALIGNED_SHAPES.map(|shape| (d, shape))) {
+        let rows: usize = lens.iter().sum();
+        let cols = shape.heads * shape.qk_dim + shape.kv_heads * (shape.qk_dim + shape.v_dim);
+        let mut rng = Rng::new(&[17]);
+        let x: Vec<f32> = (0..rows * cols).map(|_| 2.0 * rng.normal()).collect();
+        let run = |gap: usize, precision: Precision, lens: &[usize]| {
+            let mut infer = Infer::apart(device, rows, shape, 1, gap);
+            for (row, values) in x.chunks_exact(cols).enumerate() {
+                infer.set_input(row, cols + gap, values);
+            }
+            let mut batch = Batch::default();
+            for &n in lens {
+                batch.push(&vec![0; n], 0, None);
+            }
+            let out = infer.run_in(precision, &batch, None);
+            let lse = infer.executor.values(infer.lse, batch.len()).unwrap();
+            [out, lse].map(|values| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>())
+        };
+        for lens in [&lens[..], &lens[..1]] {
+            let [near, apart] = [0, 4].map(|gap| run(gap, Precision::Bf16, lens));
+            assert!(near == apart, "{device}, {} columns, {} sequences", shape.qk_dim, lens.len());
+        }
+    }
+}
+
+/// A sequence whose numbers are not finite spoils no other one.
+#[test]
+fn sequences_do_not_touch() {
+    for (device, shape) in Device::all().into_iter().flat_map(|d| ALIGNED_SHAPES.map(|shape| (d, shape))) {
+        let lens = [70, 150, 20, 130];
+        let rows: usize = lens.iter().sum();
+        let mut infer = Infer::new(device, rows, shape, 4);
+        let mut batch = Batch::default();
+        for n in lens {
+            batch.push(&vec![0; n], 0, None);
+        }
+        let before = infer.run_in(Precision::Bf16, &batch, None);
+        let (ld, cols) = (infer.input().len() / rows, before.len() / rows);
+        for (s, value) in [(1, f32::NAN), (3, f32::INFINITY)] {
+            let segment = batch.segments[s].rows.clone();
+            infer.set_input(segment.start, ld, &vec![value; segment.len() * ld]);
+        }
+        let after = infer.run_in(Precision::Bf16, &batch, None);
+        for s in [0, 2] {
+            let rows = batch.segments[s].rows.clone();
+            let range = rows.start * cols..rows.end * cols;
+            assert!(before[range.clone()] == after[range], "{device}, {} columns: sequence {s}", shape.qk_dim);
+        }
     }
 }
