@@ -3,6 +3,7 @@
 //! In debug builds every access is checked against the op's declaration.
 
 use super::batch::{Cache, CudaBatch};
+use super::blocks::Weight;
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory, suffix};
 use super::results::Results;
@@ -217,9 +218,23 @@ impl Ctx<'_> {
         self.launch("zero_u16", Launch::elements(words), [x.into(), Arg::long(words)])
     }
     /// Returns the matrix `p`, `[rows, cols]`, for products.
-    pub(super) fn matrix(&self, p: Param) -> Tensor {
+    pub(super) fn matrix(&self, p: Param) -> Weight {
+        if let Some(blocks) = self.weights.blocks(p) {
+            return Weight::Blocks(blocks);
+        }
         let (at, dtype) = self.weights.matrix(p, self.precision);
-        Tensor::new(at, dtype, self.weights.layout_of(p).matrix_shape()[1])
+        Weight::Dense(Tensor::new(at, dtype, self.weights.layout_of(p).matrix_shape()[1]))
+    }
+    /// Returns the matrix `p` for kernels that read no blocks: dequantized in scratch memory, if it has them.
+    pub(super) fn dense(&self, p: Param) -> Result<Tensor, Error> {
+        match self.matrix(p) {
+            Weight::Dense(matrix) => Ok(matrix),
+            Weight::Blocks(blocks) => {
+                let matrix = self.temporary(blocks.rows, blocks.cols, Dtype::Bf16)?;
+                blocks.dequantize(self.gpu, matrix)?;
+                Ok(matrix)
+            }
+        }
     }
     /// Returns the f32 values of `p`: a gain, a bias, or a matrix that is not rounded.
     pub(super) fn values(&self, p: Param) -> Tensor {
