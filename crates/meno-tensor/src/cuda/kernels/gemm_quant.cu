@@ -1,8 +1,8 @@
 // Products of bf16 rows with quantized matrices, y = x wT, and the matrices themselves in bf16.
 // CPU: cpu/quant.rs, which rounds x to 8 bits instead.
 //
-// The value of an element of w is rounded to bf16. A product has the bits of gemm_bf16.cu with that matrix: one chain of
-// mma.sync over k in ascending steps of 16 from 0.
+// The value of an element of w is rounded to bf16. A product has the bits of gemm_bf16.cu with that matrix: one chain
+// of mma.sync over k in ascending steps of 16 from 0.
 #include "gemm.cuh"
 #include "quant.cuh"
 
