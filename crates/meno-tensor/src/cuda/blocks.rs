@@ -1,7 +1,7 @@
 //! Quantized matrices that stay quantized on the card.
 //!
 //! kernels/quant.cuh describes where codes and scales lie, and [`layout`] writes them so. Products with few rows read
-//! them directly; others, and ops that need a dense matrix, dequantize into scratch memory.
+//! them directly; others dequantize parts into scratch memory.
 
 mod layout;
 
@@ -118,11 +118,12 @@ pub(super) enum Weight {
 }
 
 impl Weight {
-    /// Returns a weight that is not quantized, or that is kept in bf16.
+    /// Returns a weight that is kept dense: one that is trained, an expert's, or one that is absorbed in attention, which
+    /// no network quantizes.
     pub(super) fn dense(self) -> Tensor {
         match self {
             Weight::Dense(matrix) => matrix,
-            Weight::Blocks(_) => unreachable!("invariant: the op multiplies no blocks"),
+            Weight::Blocks(_) => unreachable!("invariant: the kernels of this op read no blocks"),
         }
     }
 }

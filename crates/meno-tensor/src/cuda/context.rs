@@ -225,17 +225,6 @@ impl Ctx<'_> {
         let (at, dtype) = self.weights.matrix(p, self.precision);
         Weight::Dense(Tensor::new(at, dtype, self.weights.layout_of(p).matrix_shape()[1]))
     }
-    /// Returns the matrix `p` for kernels that read no blocks: dequantized in scratch memory, if it has them.
-    pub(super) fn dense(&self, p: Param) -> Result<Tensor, Error> {
-        match self.matrix(p) {
-            Weight::Dense(matrix) => Ok(matrix),
-            Weight::Blocks(blocks) => {
-                let matrix = self.temporary(blocks.rows, blocks.cols, Dtype::Bf16)?;
-                blocks.dequantize(self.gpu, matrix)?;
-                Ok(matrix)
-            }
-        }
-    }
     /// Returns the f32 values of `p`: a gain, a bias, or a matrix that is not rounded.
     pub(super) fn values(&self, p: Param) -> Tensor {
         let cols = self.weights.layout_of(p).matrix_shape()[1];
