@@ -1,12 +1,13 @@
 //! The CUDA backend: NVIDIA GPUs of compute capability 8.0 or later, with nothing but the driver installed.
 //!
-//! Weights, activations and the KV cache stay in the card's memory. An op is a few kernel launches ([`mod@ops`]); the
-//! kernels are compiled ahead of time and embedded ([`mod@kernels`]). docs/gpu.md describes precision, the numerics
+//! Weights, activations and the KV cache stay in the card's memory. An op is a few kernel launches (`cuda/ops`); the
+//! kernels are compiled ahead of time and embedded (`cuda/kernels`). docs/gpu.md describes precision, the numerics
 //! contract and how to build the kernels.
 
 mod batch;
 mod blocks;
 mod buffer;
+mod cards;
 mod columns;
 mod context;
 mod driver;
@@ -19,14 +20,16 @@ mod measure;
 mod ops;
 mod optim;
 mod product;
+mod product_kernels;
 mod product_sm90;
+mod recordings;
 mod results;
 mod rope_tables;
 mod weights;
 
-pub use driver::{Card, cards};
+pub use cards::{Card, cards};
 #[cfg(any(test, feature = "testing"))]
-pub(crate) use driver::{driver_is_installed, preload_driver};
+pub(crate) use cards::{driver_is_installed, preload_driver};
 
 use crate::backend::{self, Backend, Error, own};
 use crate::device::Device;

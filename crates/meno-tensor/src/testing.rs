@@ -265,7 +265,7 @@ impl Net {
         assert!(rms > 0.0, "{device}: {name}: no gradient at all");
         // The emulator is slow, and the agreement of devices covers all values.
         let emulated = matches!(device, Device::Cuda(_)) && emulator::is_loaded();
-        let samples = grad.len().min(if emulated { 8 } else { 48 });
+        let samples = grad.len().min(if emulated { 4 } else { 48 });
         let mut flips = 0;
         for s in 0..samples {
             let i = if samples == grad.len() { s } else { rng.below(grad.len()) };

@@ -30,7 +30,8 @@ impl ModelName {
 }
 
 /// The devices of `--device`, for help texts.
-pub(crate) const DEVICES: &str = "Device: auto (the CPU), cpu, cuda or cuda:N (an NVIDIA GPU; not yet run on a GPU), or reference, which checks the others with plain scalar loops (slow)";
+pub(crate) const DEVICES: &str = "Device: auto (the CPU), cpu, cuda or cuda:N (an NVIDIA GPU; not yet run on a GPU), \
+                                or reference, which checks the others with plain scalar loops (slow)";
 
 /// The device that runs the network.
 #[derive(clap::Args, Clone, Copy, Debug)]

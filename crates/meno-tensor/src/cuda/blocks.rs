@@ -5,7 +5,6 @@
 
 mod layout;
 
-use super::context::Tensor;
 use super::driver::{Arg, Gpu, Launch, Memory};
 use crate::backend::Error;
 use crate::quant::GgmlType;
@@ -100,36 +99,12 @@ impl Blocks {
         [self.records.into(), self.supers.into(), self.chunks().into()]
     }
 
-    /// Writes the matrix in bf16. The rows of `to` start at multiples of 16 bytes.
-    pub(super) fn dequantize(&self, gpu: &Gpu, to: Tensor) -> Result<(), Error> {
-        assert!(to.at.is_multiple_of(16) && to.ld.is_multiple_of(8), "invariant: the rows are aligned");
+    /// Writes the matrix in bf16 to address `to`, with rows of `ld` elements. They start at multiples of 16 bytes.
+    pub(super) fn dequantize(&self, gpu: &Gpu, to: u64, ld: usize) -> Result<(), Error> {
+        assert!(to.is_multiple_of(16) && ld.is_multiple_of(8), "invariant: the rows are aligned");
         let [records, supers, chunks] = self.args();
-        let args = &mut [to.into(), records, supers, self.rows.into(), self.cols.into(), chunks, to.ld.into()];
+        let args = &mut [to.into(), records, supers, self.rows.into(), self.cols.into(), chunks, ld.into()];
         let launch = Launch::blocks((self.rows.div_ceil(TILE_ROWS) * self.chunks()).div_ceil(8), 256);
         gpu.launch(&format!("dequantize_{}", self.format.name), launch, args)
-    }
-}
-
-/// A weight on the card.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Weight {
-    Dense(Tensor),
-    Blocks(Blocks),
-}
-
-impl Weight {
-    /// Returns a weight that is kept dense: one that is trained, an expert's, or one that is absorbed in attention, which
-    /// no network quantizes.
-    pub(super) fn dense(self) -> Tensor {
-        match self {
-            Weight::Dense(matrix) => matrix,
-            Weight::Blocks(_) => unreachable!("invariant: the kernels of this op read no blocks"),
-        }
-    }
-}
-
-impl From<Tensor> for Weight {
-    fn from(matrix: Tensor) -> Weight {
-        Weight::Dense(matrix)
     }
 }

@@ -1,16 +1,15 @@
-//! A vector of f32 in the card's memory.
+//! A vector of f32 in the card's memory. `weights.rs` implements [`crate::backend::Buffer`] for it, because a buffer
+//! mixes with weights.
 
-use super::driver::{Arg, Gpu, Launch, Memory};
-use super::weights::CudaWeights;
-use crate::backend::{Buffer, Error, Weights, own};
-use std::borrow::Cow;
+use super::driver::{Gpu, Memory};
+use crate::backend::Error;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// A vector of f32 on the card.
 pub(super) struct CudaBuffer {
     pub(super) memory: Memory,
-    len: usize,
+    pub(super) len: usize,
 }
 
 impl CudaBuffer {
@@ -31,24 +30,5 @@ impl CudaBuffer {
         let mut values = vec![0.0; range.len()];
         self.memory.read(range.start * size_of::<f32>(), &mut values)?;
         Ok(values)
-    }
-}
-
-impl Buffer for CudaBuffer {
-    fn len(&self) -> usize {
-        self.len
-    }
-    fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error> {
-        Ok(Cow::Owned(self.to_vec(range)?))
-    }
-    fn update(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
-        let mut values = self.to_vec(range.clone())?;
-        f(&mut values);
-        self.memory.write(range.start * size_of::<f32>(), &values)
-    }
-    fn mix(&mut self, weights: &dyn Weights, rate: f32) -> Result<(), Error> {
-        let weights: &CudaWeights = own(weights);
-        let args = &mut [Arg::from(self.at(0)), weights.values().at(0).into(), rate.into(), Arg::long(self.len)];
-        self.memory.gpu().launch("mix", Launch::elements(self.len), args)
     }
 }

@@ -3,7 +3,7 @@
 //! In debug builds every access is checked against the op's declaration.
 
 use super::batch::{Cache, CudaBatch};
-use super::blocks::Weight;
+use super::blocks::Blocks;
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory, suffix};
 use super::results::Results;
@@ -42,7 +42,7 @@ impl Tensor {
         Tensor { at: self.at + (start * self.dtype.bytes()) as u64, cols, ..self }
     }
     /// Returns the matrix from row `start`.
-    pub(super) fn from_row(self, start: usize) -> Tensor {
+    pub(super) fn rows_from(self, start: usize) -> Tensor {
         Tensor { at: self.at + (start * self.ld * self.dtype.bytes()) as u64, ..self }
     }
     /// Returns true if every row is whole, aligned pieces of four elements.
@@ -59,6 +59,30 @@ impl Tensor {
 impl From<Tensor> for Arg {
     fn from(tensor: Tensor) -> Arg {
         Arg::Pointer(tensor.at)
+    }
+}
+
+/// A weight on the card.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Weight {
+    Dense(Tensor),
+    Blocks(Blocks),
+}
+
+impl Weight {
+    /// Returns a weight that is kept dense: one that is trained, an expert's, or one that is absorbed in attention, which
+    /// no network quantizes.
+    pub(super) fn dense(self) -> Tensor {
+        match self {
+            Weight::Dense(matrix) => matrix,
+            Weight::Blocks(_) => unreachable!("invariant: the kernels of this op read no blocks"),
+        }
+    }
+}
+
+impl From<Tensor> for Weight {
+    fn from(matrix: Tensor) -> Weight {
+        Weight::Dense(matrix)
     }
 }
 

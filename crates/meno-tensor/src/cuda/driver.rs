@@ -1,131 +1,25 @@
-//! NVIDIA's driver: a card, its memory, and the launch of kernels. The only file that calls the driver.
+//! NVIDIA's driver: an open card, its memory, and the launch of kernels. Only this file and `cards.rs` call the driver.
 //!
 //! All work of a card runs in one stream, in order, so that no call needs a fence. The driver reports the failure of a
 //! kernel at a later call.
 
+use super::cards::{Card, cards, check_card, message, numbers};
 use super::kernels;
 use crate::device::Device;
 use crate::error::Error;
 use crate::tape::Dtype;
 use bytemuck::Pod;
 use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
+use cudarc::driver::sys::{self, CUresult};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The oldest version of the driver's interface that loads the kernels: driver 580 (CUDA 13.0).
-const MIN_DRIVER: i32 = 13_000;
-/// The oldest compute capability that the kernels are compiled for (A100, RTX 30).
-const MIN_COMPUTE: (i32, i32) = (8, 0);
 /// Shared memory that a kernel may use without asking the driver.
 const DEFAULT_SHARED: u32 = 48 << 10;
-
-/// What the driver says about a card.
-#[derive(Clone, Debug)]
-pub struct Card {
-    /// Its name, e.g. "NVIDIA H100 80GB HBM3".
-    pub name: String,
-    /// Compute capability: major and minor version.
-    pub compute: (i32, i32),
-    /// Memory in bytes.
-    pub memory: usize,
-    /// Number of streaming multiprocessors.
-    pub multiprocessors: i32,
-    /// Peak bandwidth of the memory in bytes per second.
-    pub bandwidth: f64,
-    /// Peak of dense bf16 products with f32 sums, in floating-point operations per second.
-    pub bf16_flops: f64,
-    /// The version of the driver's interface, e.g. 13000 for CUDA 13.0.
-    pub driver: i32,
-}
-
-/// Returns the cards of this machine.
-///
-/// # Errors
-/// Returns the reason if there is no driver or no card.
-pub fn cards() -> Result<Vec<Card>, String> {
-    // cudarc panics if the library is missing.
-    if !driver_is_installed() {
-        return Err("NVIDIA's driver (libcuda) is not installed".into());
-    }
-    result::init().map_err(|e| message(&e))?;
-    let driver = driver_version().map_err(|e| message(&e))?;
-    let count = result::device::get_count().map_err(|e| message(&e))?;
-    (0..count).map(|ordinal| card(ordinal, driver).map_err(|e| message(&e))).collect()
-}
-
-/// Returns true if the driver's library can be loaded.
-pub(crate) fn driver_is_installed() -> bool {
-    // SAFETY: opens a library by its name and closes it.
-    unsafe { sys::is_culib_present() }
-}
-
-/// Loads a library that replaces the driver's: one with the same name that is loaded already is found first.
-#[cfg(any(test, feature = "testing"))]
-pub(crate) fn preload_driver(library: &std::path::Path) {
-    let path = CString::new(library.as_os_str().as_encoded_bytes()).expect("invariant: a path has no zero byte");
-    // SAFETY: the path is a C string; the library stays loaded.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
-    assert!(!handle.is_null(), "{} cannot be loaded", library.display());
-}
-
-fn driver_version() -> Result<i32, DriverError> {
-    let mut version = 0;
-    // SAFETY: writes one integer.
-    unsafe { sys::cuDriverGetVersion(&mut version) }.result()?;
-    Ok(version)
-}
-
-fn card(ordinal: i32, driver: i32) -> Result<Card, DriverError> {
-    let device = result::device::get(ordinal)?;
-    // SAFETY: the device exists.
-    let get = |attribute| unsafe { result::device::get_attribute(device, attribute) };
-    let compute = (
-        get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-        get(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-    );
-    let multiprocessors = get(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
-    let clock = 1e3 * get(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)? as f64;
-    let (khz, bits) = (
-        get(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
-        get(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?,
-    );
-    Ok(Card {
-        name: result::device::get_name(device)?,
-        compute,
-        // SAFETY: the device exists.
-        memory: unsafe { result::device::total_mem(device) }?,
-        multiprocessors,
-        // Two transfers per clock.
-        bandwidth: 2.0 * khz as f64 * 1e3 * bits as f64 / 8.0,
-        bf16_flops: multiprocessors as f64 * clock * flops_per_cycle(compute),
-        driver,
-    })
-}
-
-impl Card {
-    /// Returns true if it runs the kernels for compute capability 9.0 alone, which use its own instructions.
-    pub(super) fn runs_sm90a(&self) -> bool {
-        self.compute == (9, 0)
-    }
-}
-
-/// Returns the bf16 operations per cycle of a multiprocessor, from the white papers of A100, GA102, AD102 and H100.
-fn flops_per_cycle(compute: (i32, i32)) -> f64 {
-    match compute {
-        (8, 0) => 2048.0,
-        (8, _) => 512.0,
-        _ => 4096.0,
-    }
-}
-
-/// Returns the driver's words for an error.
-fn message(error: &DriverError) -> String {
-    let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
-    text.unwrap_or_else(|_| format!("error {}", error.0 as u32))
-}
 
 /// An open card: its context, its one stream, and the kernels.
 pub(super) struct Gpu {
@@ -136,6 +30,8 @@ pub(super) struct Gpu {
     /// One for each compiled source.
     modules: Vec<sys::CUmodule>,
     functions: Mutex<HashMap<String, Function>>,
+    /// Counts allocations and frees: as long as it stays the same, so do all addresses.
+    generation: AtomicU64,
 }
 
 // SAFETY: the driver's handles may be used from every thread; each call first makes the context current.
@@ -265,6 +161,11 @@ impl Arg {
     }
 }
 
+thread_local! {
+    /// The stream that records the launches of this thread; null if they run.
+    static RECORDS: Cell<sys::CUstream> = const { Cell::new(std::ptr::null_mut()) };
+}
+
 /// The cards that this process has opened. A card stays open: a context costs a quarter of a second.
 static OPEN: Mutex<Vec<Arc<Gpu>>> = Mutex::new(Vec::new());
 
@@ -300,7 +201,15 @@ impl Gpu {
         };
         let images = kernels::images().into_iter().filter(|image| card.runs_sm90a() || !image.is_sm90a());
         let modules = images.map(load).collect::<Result<_, _>>()?;
-        Ok(Gpu { device: Device::Cuda(number), card, context, stream, modules, functions: Mutex::default() })
+        Ok(Gpu {
+            device: Device::Cuda(number),
+            card,
+            context,
+            stream,
+            modules,
+            functions: Mutex::default(),
+            generation: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn device(&self) -> Device {
@@ -357,11 +266,52 @@ impl Gpu {
         Ok(memory)
     }
 
+    /// Returns a number that changes whenever memory is allocated or freed.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Records the launches of `f`, which do not run, as a graph. Other threads go on meanwhile: the launches of this
+    /// thread go to a separate stream.
+    ///
+    /// # Errors
+    /// Fails if `f` does something that a graph cannot hold: an allocation, a copy from or to the host.
+    pub(super) fn record(self: &Arc<Self>, f: impl FnOnce() -> Result<(), Error>) -> Result<Graph, Error> {
+        self.bind()?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
+        let stream = self.checked("cuStreamCreate", stream)?;
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream exists and records nothing yet.
+        let begun = self.checked("cuStreamBeginCapture", unsafe { result::stream::begin_capture(stream, mode) });
+        RECORDS.set(stream);
+        let done = begun.and_then(|()| f());
+        RECORDS.set(std::ptr::null_mut());
+        // SAFETY: the stream records; also after a failure, which ends here.
+        let graph = self.checked("cuStreamEndCapture", unsafe { result::stream::end_capture(stream) });
+        // SAFETY: nothing uses the stream any more.
+        let destroyed = self.checked("cuStreamDestroy", unsafe { result::stream::destroy(stream) });
+        done?;
+        let graph = graph?;
+        // SAFETY: the graph was recorded completely.
+        let exec = unsafe { result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)) };
+        // SAFETY: the graph is not used again; its executable form is independent.
+        self.checked("cuGraphDestroy", unsafe { result::graph::destroy(graph) })?;
+        destroyed?;
+        Ok(Graph { gpu: self.clone(), exec: self.checked("cuGraphInstantiate", exec)? })
+    }
+
+    /// Returns the stream for the work of this thread.
+    fn stream(&self) -> sys::CUstream {
+        let records = RECORDS.get();
+        if records.is_null() { self.stream } else { records }
+    }
+
     /// Allocates memory with undefined content.
     pub(super) fn allocate(self: &Arc<Self>, bytes: usize, what: &'static str) -> Result<Memory, Error> {
         self.bind()?;
         // Kernels that read 16 bytes at a time may touch the last whole 16 bytes.
         let padded = bytes.max(1).next_multiple_of(256);
+        self.generation.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the size is not zero.
         match unsafe { result::malloc_sync(padded) } {
             Ok(at) => Ok(Memory { gpu: self.clone(), at, bytes: padded }),
@@ -440,7 +390,7 @@ impl Gpu {
         // SAFETY: the arguments have the types of the kernel's parameters (checked in debug builds), and their
         // pointers are to memory of this card that outlives the work of the stream.
         let result = unsafe {
-            result::launch_kernel(function.handle, (grid.0, grid.1, 1), block, shared, self.stream, &mut params)
+            result::launch_kernel(function.handle, (grid.0, grid.1, 1), block, shared, self.stream(), &mut params)
         };
         self.checked("cuLaunchKernel", result)
     }
@@ -485,28 +435,31 @@ impl Gpu {
     }
 }
 
-/// Names the cards of a machine that has `count`.
-fn numbers(count: usize) -> String {
-    match count {
-        1 => "this machine has 1 card, cuda:0".into(),
-        _ => format!("this machine has {count} cards, cuda:0 to cuda:{}", count.saturating_sub(1)),
+/// Recorded launches with their arguments.
+pub(super) struct Graph {
+    gpu: Arc<Gpu>,
+    exec: sys::CUgraphExec,
+}
+
+// SAFETY: the handle may be used from every thread; each call first makes the context current.
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// Runs the recorded launches after all earlier work.
+    pub(super) fn launch(&self) -> Result<(), Error> {
+        self.gpu.bind()?;
+        // SAFETY: the graph is complete; the caller keeps the memory that its launches use.
+        self.gpu.checked("cuGraphLaunch", unsafe { result::graph::launch(self.exec, self.gpu.stream) })
     }
 }
 
-/// Returns why a card cannot be used.
-fn check_card(card: &Card) -> Result<(), String> {
-    if card.driver < MIN_DRIVER {
-        let version = |v: i32| format!("{}.{}", v / 1000, v % 1000 / 10);
-        let (has, needs) = (version(card.driver), version(MIN_DRIVER));
-        return Err(format!(
-            "its driver supports CUDA {has}, Meno needs {needs} or later (driver 580): update the driver"
-        ));
+impl Drop for Graph {
+    fn drop(&mut self) {
+        if self.gpu.bind().is_ok() {
+            // SAFETY: the graph is destroyed once; the driver waits for a launch that runs.
+            _ = unsafe { result::graph::exec_destroy(self.exec) };
+        }
     }
-    if card.compute < MIN_COMPUTE {
-        let (major, minor) = card.compute;
-        return Err(format!("{} has compute capability {major}.{minor}, Meno needs 8.0 or later", card.name));
-    }
-    Ok(())
 }
 
 /// Memory of a card. Dropping it frees it.
@@ -552,7 +505,7 @@ impl Memory {
         self.gpu.bind()?;
         let (to, from) = (self.at + to as u64, from.at + start as u64);
         // SAFETY: both ranges lie within memory of this card.
-        let result = unsafe { result::memcpy_dtod_async(to, from, bytes, self.gpu.stream) };
+        let result = unsafe { result::memcpy_dtod_async(to, from, bytes, self.gpu.stream()) };
         self.gpu.checked("cuMemcpyDtoDAsync", result)
     }
     /// Sets a range of bytes.
@@ -564,13 +517,14 @@ impl Memory {
         self.gpu.bind()?;
         let at = self.at + range.start as u64;
         // SAFETY: the range lies within this memory.
-        let result = unsafe { result::memset_d8_async(at, byte, range.len(), self.gpu.stream) };
+        let result = unsafe { result::memset_d8_async(at, byte, range.len(), self.gpu.stream()) };
         self.gpu.checked("cuMemsetD8Async", result)
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
+        self.gpu.generation.fetch_add(1, Ordering::Relaxed);
         // A failure means that the context is lost, and the memory with it.
         if self.gpu.bind().is_ok() {
             // SAFETY: the memory was allocated by `allocate` and is freed once; the driver waits for work that uses it.

@@ -9,10 +9,11 @@ use super::driver::{Gpu, Memory};
 use super::dtypes::dtypes;
 use super::kv_store::CudaKvStore;
 use super::ops::kernels;
+use super::recordings::{Key, Recording, Recordings};
 use super::results::Results;
 use super::rope_tables::RopeTables;
 use super::weights::CudaWeights;
-use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
+use crate::backend::{Buffer, Error, Executor, KvStore, Pass, Profile, Weights, own_mut};
 use crate::kv_cache::KvCache;
 use crate::ops::Program;
 use crate::precision::Precision;
@@ -51,6 +52,7 @@ pub(super) struct CudaExecutor {
     scratch: Scratch,
     rope_tables: RopeTables,
     results: Results,
+    recordings: Recordings,
     out: Outputs,
     profile: Option<Profile>,
 }
@@ -67,6 +69,7 @@ impl CudaExecutor {
             scratch: Scratch::new(gpu),
             rope_tables: RopeTables::new(gpu),
             results: Results::new(gpu),
+            recordings: Recordings::default(),
             out: program.outputs(),
             profile: None,
             gpu: gpu.clone(),
@@ -114,6 +117,62 @@ impl CudaExecutor {
             }
         };
         self.batch.write(pass.batch, cache.as_ref().map(|cache| cache.table))?;
+        let key = match &cache {
+            Some(cache) if self.profile.is_none() => self.key(weights, pass, cache),
+            _ => None,
+        };
+        match key {
+            Some(key) => self.run_recorded(key, weights, pass, cache.as_ref())?,
+            None => self.run_steps(weights, pass, cache.as_ref(), param_grads)?,
+        }
+        self.results.fetch(&mut self.out)
+    }
+
+    /// Returns the key of a pass that can be recorded.
+    fn key(&self, weights: &CudaWeights, pass: Pass, cache: &Cache) -> Option<Key> {
+        let keys = if cache.store.layers().is_empty() { 0 } else { cache.store.layer(0)[0] };
+        Key::of(pass.precision, pass.batch, weights.values().at(0), keys)
+    }
+
+    /// Repeats a recorded pass; records it if it ran just before; or runs it.
+    fn run_recorded(
+        &mut self,
+        key: Key,
+        weights: &CudaWeights,
+        pass: Pass,
+        cache: Option<&Cache>,
+    ) -> Result<(), Error> {
+        let gpu = self.gpu.clone();
+        let generation = gpu.generation();
+        if let Some(recording) = self.recordings.find(&key, generation) {
+            self.results.expect(&recording.results);
+            return recording.graph.launch();
+        }
+        if self.recordings.ready(&key, generation) {
+            let recorded = gpu.record(|| self.run_steps(weights, pass, cache, None));
+            if let Ok(graph) = recorded {
+                graph.launch()?;
+                let results = self.results.entries().to_vec();
+                self.recordings.push(Recording { key, generation, graph, results });
+                return Ok(());
+            }
+            // Something comes from the host in the middle of the pass.
+            self.recordings.disabled = true;
+            self.results.clear();
+        }
+        self.run_steps(weights, pass, cache, None)?;
+        self.recordings.ran(key, generation, gpu.generation());
+        Ok(())
+    }
+
+    /// Runs all steps, launch by launch.
+    fn run_steps(
+        &mut self,
+        weights: &CudaWeights,
+        pass: Pass,
+        cache: Option<&Cache>,
+        param_grads: Option<&CudaBuffer>,
+    ) -> Result<(), Error> {
         let steps = self.planned.as_ref().map_or(0, |planned| planned.plan.schedule.len());
         for at in 0..steps {
             let planned = self.planned.as_ref().expect("invariant: prepared above");
@@ -121,9 +180,9 @@ impl CudaExecutor {
             if param_grads.is_none() && !matches!(step, ScheduleStep::Forward(_)) {
                 break;
             }
-            self.run_step(step, weights, pass, cache.as_ref(), param_grads)?;
+            self.run_step(step, weights, pass, cache, param_grads)?;
         }
-        self.results.fetch(&mut self.out)
+        Ok(())
     }
 
     fn run_step(
@@ -231,5 +290,66 @@ impl Executor for CudaExecutor {
             }
         }
         Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::cuda::Cuda;
+    use crate::device::Device;
+    use crate::kv_cache::KvType;
+    use crate::ops::Builder;
+    use crate::ops::embedding::Embedding;
+    use crate::ops::logits::Logits;
+    use crate::rng::Rng;
+    use crate::tape::{Batch, Mode, ParamLayout};
+
+    #[test]
+    fn a_repeated_step_is_recorded_and_has_the_same_results() {
+        for number in Device::all().into_iter().filter_map(|d| if let Device::Cuda(n) = d { Some(n) } else { None }) {
+            let cuda = Cuda::open(number).unwrap();
+            let mut layout = ParamLayout::default();
+            let table = layout.declare("embedding", &[9, 16]);
+            layout.mark_linear(table);
+            let layout = Arc::new(layout);
+            let mut weights = cuda.weights(layout.clone()).unwrap();
+            let mut rng = Rng::new(&[3]);
+            weights.update(table, &mut |w| w.iter_mut().for_each(|x| *x = rng.normal())).unwrap();
+            let executor = || {
+                let mut b = Builder::new(Mode { rows: 2, train: false, recompute: false });
+                let x = Embedding::push(&mut b, &layout, table);
+                Logits::push(&mut b, &layout, x, None, table);
+                CudaExecutor::new(&cuda.gpu, b.finish()).unwrap()
+            };
+            let mut recorded = executor();
+            let mut cache = cuda.kv_cache(&[], KvType::F32, 8).unwrap();
+            let slots = [cache.table_mut().open(), cache.table_mut().open()];
+            for step in 0..40 {
+                let mut batch = Batch { logit_rows: vec![0, 1], ..Batch::default() };
+                slots.iter().for_each(|&slot| _ = batch.push(&[(step + slot) as u32 % 9], step, Some(slot)));
+                let pass = Pass::new(Precision::Bf16, &batch);
+                let expected = executor().forward(&mut *weights, pass, None).unwrap().logits.clone();
+                assert_eq!(recorded.forward(&mut *weights, pass, Some(&mut cache)).unwrap().logits, expected);
+            }
+            // Each other executor allocates memory, so no recording lived until the next step.
+            assert_eq!(recorded.recordings.len(), 0);
+            // Tests on other threads may allocate memory between two steps.
+            for step in 40..400 {
+                let mut batch = Batch { logit_rows: vec![0, 1], ..Batch::default() };
+                slots.iter().for_each(|&slot| _ = batch.push(&[step as u32 % 9], step, Some(slot)));
+                recorded.forward(&mut *weights, Pass::new(Precision::Bf16, &batch), Some(&mut cache)).unwrap();
+                if recorded.recordings.len() == 1 {
+                    break;
+                }
+            }
+            assert_eq!((recorded.recordings.len(), recorded.recordings.disabled), (1, false));
+            let mut batch = Batch { logit_rows: vec![0, 1], ..Batch::default() };
+            slots.iter().for_each(|&slot| _ = batch.push(&[5 + slot as u32], 400, Some(slot)));
+            let pass = Pass::new(Precision::Bf16, &batch);
+            let repeated = recorded.forward(&mut *weights, pass, Some(&mut cache)).unwrap().logits.clone();
+            assert_eq!(repeated, executor().forward(&mut *weights, pass, None).unwrap().logits);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The log-softmax of a row of logits on the host, with the arithmetic and the bits of the card's loss head
 //! (`kernels/head.cu`).
 //!
-//! With d = logit · (1 / temperature) − max (two roundings) and e = exp(d), the sums Σ e and Σ e·d have [`LANES`] lanes:
+//! With d = logit · (1 / temperature) − max (two roundings) and e = exp(d), Σ e and Σ e·d have [`LANES`] lanes:
 //! lane l adds the values l, l + LANES, …, and the lanes are added in pairs.
 
 use crate::cpu::row_kernels;

@@ -5,18 +5,15 @@ mod muon;
 mod spans;
 
 use super::buffer::CudaBuffer;
-use super::driver::{Arg, Gpu, Launch};
+use super::driver::{Gpu, Launch};
 use super::weights::CudaWeights;
 use crate::backend::{Buffer, Error, Optimizer, Weights, own_mut};
 use crate::optim::{OptimizerConfig, UpdateRule};
 use crate::tape::ParamLayout;
 use muon::{Muon, MuonStep};
-use spans::{BLOCK, Spans};
+use spans::{Spans, THREADS, root_of_sum};
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Threads of a block.
-const THREADS: u32 = 256;
 
 /// Returns the norm of the gradients of all trainable parameters: squares are summed in f64, over fixed blocks and in a
 /// fixed tree.
@@ -32,11 +29,6 @@ pub(super) fn gradient_norm(layout: &ParamLayout, grads: &CudaBuffer) -> Result<
     let mut result = [0f64];
     gpu.read(norm, &mut result)?;
     Ok(result[0])
-}
-
-/// Computes the square root of the sum of `n` f64 values.
-fn root_of_sum(gpu: &Gpu, root: u64, values: u64, n: usize) -> Result<(), Error> {
-    gpu.launch("root_of_sum", Launch::blocks(1, 1024), &mut [root.into(), values.into(), Arg::long(n)])
 }
 
 /// An optimizer and its state.

@@ -14,16 +14,10 @@ use super::product::Product;
 use crate::backend::Error;
 use crate::precision::Precision;
 use crate::tape::Dtype;
-use weight_gradient::Split;
+use weight_gradient::{BARRIERS, K_BLOCK, ROW, Split};
 
 /// The shared memory of a block in bytes.
 const SHARED: usize = 232_448;
-/// The k of a box.
-const K_BLOCK: usize = 64;
-/// Bytes of a row of a box, 64 elements.
-const ROW: usize = 128;
-/// The two barriers of a buffer.
-const BARRIERS: usize = 16;
 /// The most rows that take the kernels for few rows.
 const FEW: usize = 64;
 

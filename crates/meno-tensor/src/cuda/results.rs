@@ -6,6 +6,7 @@ use crate::tape::Outputs;
 use std::sync::Arc;
 
 /// What a result is.
+#[derive(Clone, Copy)]
 pub(super) enum Kind {
     /// The number of tokens of each expert, `int[experts]`, for a router.
     ExpertLoad {
@@ -23,37 +24,50 @@ pub(super) enum Kind {
     Hidden,
 }
 
-/// Results in one block of memory.
+/// The place of a result.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    kind: Kind,
+    block: usize,
+    /// In bytes.
+    offset: usize,
+    /// Number of values.
+    len: usize,
+}
+
+/// Results in blocks of memory.
 pub(super) struct Results {
     gpu: Arc<Gpu>,
     /// The last block is in use; earlier ones hold results too.
     blocks: Vec<Memory>,
     used: usize,
-    /// Kind, block, offset in bytes and number of values.
-    list: Vec<(Kind, usize, usize, usize)>,
+    /// The size of the first block: what the results of a pass needed.
+    most: usize,
+    list: Vec<Entry>,
 }
 
 impl Results {
     pub(super) fn new(gpu: &Arc<Gpu>) -> Results {
-        Results { gpu: gpu.clone(), blocks: Vec::new(), used: 0, list: Vec::new() }
+        Results { gpu: gpu.clone(), blocks: Vec::new(), used: 0, most: 1 << 16, list: Vec::new() }
     }
 
     /// Returns the address of a result of `len` 32-bit values, to be written by a kernel.
     pub(super) fn add(&mut self, kind: Kind, len: usize) -> Result<u64, Error> {
         let bytes = (len * 4).next_multiple_of(256);
-        if self.used + bytes > self.blocks.last().map_or(0, Memory::bytes) {
-            self.blocks.push(self.gpu.allocate(bytes.max(1 << 16), "results")?);
+        if self.blocks.is_empty() || self.used + bytes > self.blocks.last().map_or(0, Memory::bytes) {
+            let least = if self.blocks.is_empty() { self.most } else { 1 << 16 };
+            self.blocks.push(self.gpu.allocate(bytes.max(least), "results")?);
             self.used = 0;
         }
         let (block, offset) = (self.blocks.len() - 1, self.used);
         self.used += bytes;
-        self.list.push((kind, block, offset, len));
+        self.list.push(Entry { kind, block, offset, len });
         Ok(self.blocks[block].at() + offset as u64)
     }
 
     /// Fetches all results, after all work of the pass.
     pub(super) fn fetch(&mut self, out: &mut Outputs) -> Result<(), Error> {
-        for (kind, block, offset, len) in self.list.drain(..) {
+        for Entry { kind, block, offset, len } in self.list.drain(..) {
             let memory = &self.blocks[block];
             let floats = |to: &mut Vec<f32>| {
                 to.resize(len, 0.0);
@@ -77,9 +91,22 @@ impl Results {
             }
         }
         self.used = 0;
-        let small = self.blocks.len().saturating_sub(1);
-        self.blocks.drain(..small);
+        if self.blocks.len() > 1 {
+            self.most = self.most.max(self.blocks.iter().map(Memory::bytes).sum());
+            self.blocks.clear();
+        }
         Ok(())
+    }
+
+    /// Returns the results that the pass has so far.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.list
+    }
+
+    /// Expects the results of a pass that is repeated.
+    pub(super) fn expect(&mut self, entries: &[Entry]) {
+        self.list.clear();
+        self.list.extend_from_slice(entries);
     }
 
     /// Forgets the results of a pass that failed.

@@ -7,12 +7,13 @@
 use super::blocks::{Blocks, Format};
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory};
-use crate::backend::{Buffer, Error, Weights, own_mut};
+use crate::backend::{Buffer, Error, Weights, own, own_mut};
 use crate::precision::Precision;
 use crate::quant::{GgmlType, dequant};
 use crate::tape::{Dtype, Param, ParamInfo, ParamLayout};
 use half::bf16;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A quantized parameter, in the card's memory.
@@ -208,5 +209,24 @@ impl Weights for CudaWeights {
     }
     fn quantized_bytes(&self) -> usize {
         self.quantized.iter().flatten().map(|q| q.memory.bytes()).sum()
+    }
+}
+
+impl Buffer for CudaBuffer {
+    fn len(&self) -> usize {
+        self.len
+    }
+    fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error> {
+        Ok(Cow::Owned(self.to_vec(range)?))
+    }
+    fn update(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
+        let mut values = self.to_vec(range.clone())?;
+        f(&mut values);
+        self.memory.write(range.start * size_of::<f32>(), &values)
+    }
+    fn mix(&mut self, weights: &dyn Weights, rate: f32) -> Result<(), Error> {
+        let weights: &CudaWeights = own(weights);
+        let args = &mut [Arg::from(self.at(0)), weights.values().at(0).into(), rate.into(), Arg::long(self.len)];
+        self.memory.gpu().launch("mix", Launch::elements(self.len), args)
     }
 }

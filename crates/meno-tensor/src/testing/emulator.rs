@@ -32,15 +32,35 @@ pub fn load() {
 /// # Panics
 /// Panics if the emulator or a kernel does not compile.
 pub fn build() -> Option<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dev/cuda/emulator/build.sh");
+    let out = run_script("build.sh", "emulator")?;
+    Some(out.join("libcuda.so"))
+}
+
+/// Runs a script of the emulator with a directory beside the test programs; returns the directory. `None` if it cannot
+/// be run here.
+fn run_script(name: &str, directory: &str) -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dev/cuda/emulator").join(name);
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
     let has_compiler = Command::new(&compiler).arg("--version").output().is_ok_and(|out| out.status.success());
     if !cfg!(target_os = "linux") || !script.exists() || !has_compiler {
         return None;
     }
     let program = std::env::current_exe().expect("a test program has a path");
-    let out = program.parent().expect("a program lies in a directory").join("emulator");
-    let built = Command::new("bash").arg(&script).arg(&out).output().expect("bash starts");
-    assert!(built.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&built.stderr));
-    Some(out.join("libcuda.so"))
+    let out = program.parent().expect("a program lies in a directory").join(directory);
+    let done = Command::new("bash").arg(&script).arg(&out).output().expect("bash starts");
+    assert!(done.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&done.stderr));
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A missing wait, an early release, a wrong phase, an access out of bounds, a deadlock, a launch beyond the limits.
+    #[test]
+    fn planted_faults_are_caught() {
+        if run_script("test.sh", "emulator_test").is_none() {
+            eprintln!("skipped: no C++ compiler");
+        }
+    }
 }

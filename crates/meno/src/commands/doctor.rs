@@ -14,9 +14,9 @@ use report::{Report, Section};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Shows the features of the processor and the kernels that are chosen for it, memory and its limits, huge pages, disks, \
-the hub and its cache, GPUs with their driver, each layer of the sandbox that --sandbox uses to run programs, the languages that it can \
-run, and measured speeds next to the speeds that are expected of such a processor and such a GPU. On a GPU it also \
-checks that generated and trained tokens have the same bits. Problems come with advice.
+the hub and its cache, GPUs with their driver, each layer of the sandbox that --sandbox uses to run programs, the \
+languages that it can run, and measured speeds next to the speeds that are expected of such a processor and such a \
+GPU. On a GPU it also checks that generated and trained tokens have the same bits. Problems come with advice.
 The exit code is 1 if --sandbox cannot run programs.")]
 pub(crate) struct Args {
     /// Do not measure speeds and do not contact the hub

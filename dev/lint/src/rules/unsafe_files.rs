@@ -7,7 +7,7 @@ use crate::rule::{Finding, Rule};
 const DIRS: [&str; 1] = ["crates/meno-tensor/src/cpu/"];
 
 /// Other files that may contain `unsafe`, each with its reason.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 18] = [
     ("crates/meno-engine/src/clock.rs", "FFI: the processor time of a thread"),
     ("crates/meno-eval/src/sandbox/jail.rs", "FFI: clone and signals by pidfd"),
     ("crates/meno-eval/src/sandbox/inside.rs", "FFI: namespaces, capabilities, exec"),
@@ -15,6 +15,8 @@ const FILES: [(&str, &str); 16] = [
     ("crates/meno-eval/tests/attacks.rs", "FFI: a mount namespace for the test"),
     ("crates/meno-model/src/gguf.rs", "mmap"),
     ("crates/meno-model/src/safetensors.rs", "mmap"),
+    ("crates/meno-tensor/src/cuda/cards.rs", "FFI: NVIDIA's driver"),
+    ("crates/meno-tensor/src/cuda/driver.rs", "FFI: NVIDIA's driver"),
     ("crates/meno-train/tests/allocations.rs", "an allocator that counts"),
     ("crates/meno/src/commands/bench/measures.rs", "FFI: peak memory"),
     ("crates/meno/src/commands/doctor/machine.rs", "FFI: free disk space"),

@@ -37,7 +37,7 @@ struct Pass<'a> {
     rows: usize,
     /// The type of the rows.
     dtype: Dtype,
-    /// Whether tensor cores multiply.
+    /// True if tensor cores multiply.
     tensor_cores: bool,
     offsets: u64,
 }

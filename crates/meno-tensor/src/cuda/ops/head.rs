@@ -78,7 +78,7 @@ impl GatheredRows {
             let name = format!("head_gather_{}_{}", x.suffix(), to.suffix());
             ctx.launch(&name, row_blocks(rows.len(), x.cols, 256), [to.into(), x.into(), rows_at.into(), x.cols.into()])
         };
-        let first = x.from_row(rows[0] as usize);
+        let first = x.rows_from(rows[0] as usize);
         let Some(norm_of_head) = norm_of_head else {
             if adjacent && x.dtype == self.n.dtype {
                 return Ok(GatheredRows { x: first, n: first });
@@ -226,13 +226,13 @@ impl Gradients {
     fn of_logits(&self, ctx: &mut Ctx, wanted: &Wanted, n: Tensor, block: Range<usize>) -> Result<(), Error> {
         let uses_entropy = ctx.objective.uses_entropy();
         for range in Wanted::split(block.clone(), wanted.parts.logits) {
-            wanted.sum(ctx, n.from_row(range.start - block.start), range.clone())?;
+            wanted.sum(ctx, n.rows_from(range.start - block.start), range.clone())?;
             let scores = wanted.score(ctx, range.clone())?;
             let one = |(softmax, loss): &(LogSoftmax, TokenLoss)| {
                 coefficients(softmax, loss.dlogprob, if uses_entropy { loss.dentropy } else { 0.0 })
             };
             ctx.gpu.write(self.coefficients, &scores.iter().map(one).collect::<Vec<_>>())?;
-            let dlogits = self.logits.from_row(range.start - block.start);
+            let dlogits = self.logits.rows_from(range.start - block.start);
             let args = [
                 dlogits.into(),
                 wanted.logits.into(),

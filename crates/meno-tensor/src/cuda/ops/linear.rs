@@ -4,7 +4,8 @@ use super::Kernels;
 use crate::backend::Error;
 use crate::cuda::columns::add_column_sums;
 use crate::cuda::context::Ctx;
-use crate::cuda::product::{Product, factor};
+use crate::cuda::product::Product;
+use crate::cuda::product_kernels::factor;
 use crate::ops::linear::Linear;
 
 impl Kernels for Linear {

@@ -17,7 +17,9 @@ impl Kernels for Logits {
             return Ok(());
         }
         let x = ctx.act(self.x);
-        let rows_at = ctx.upload(&rows)?;
+        // The rows of a step of decoding are the same in the next one.
+        let step = ctx.batch.segments.iter().all(|segment| segment.rows.len() == 1);
+        let rows_at = if step { ctx.constants(&rows)? } else { ctx.upload(&rows)? };
         let memory = GatheredRows::allocate(ctx, x, rows.len())?;
         let gathered = memory.gather(ctx, x, self.norm, &rows, rows_at)?;
         let logits = Tensor::new(ctx.results.add(Kind::Logits, rows.len() * self.vocab)?, Dtype::F32, self.vocab);

@@ -8,7 +8,8 @@ use crate::backend::Error;
 use crate::cuda::columns::add_column_sums;
 use crate::cuda::context::{Ctx, Tensor};
 use crate::cuda::driver::Launch;
-use crate::cuda::product::{Product, factor};
+use crate::cuda::product::Product;
+use crate::cuda::product_kernels::factor;
 use crate::ops::norm_linear::NormLinear;
 use crate::tape::Dtype;
 

@@ -4,7 +4,8 @@ use super::Kernels;
 use crate::backend::Error;
 use crate::cuda::context::{Ctx, Tensor};
 use crate::cuda::driver::{Arg, Launch};
-use crate::cuda::product::{Product, factor};
+use crate::cuda::product::Product;
+use crate::cuda::product_kernels::factor;
 use crate::ops::swiglu::SwigluLinear;
 
 /// Elements of a thread where rows are aligned.

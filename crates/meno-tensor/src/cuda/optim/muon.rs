@@ -4,7 +4,7 @@
 //! matrix of A × B. Newton–Schulz (Jordan, 2024) starts from X₀ = M/‖M‖ and applies X ← (a + b·XXᵀ + c·(XXᵀ)²)·X five
 //! times.
 
-use super::{BLOCK, THREADS, root_of_sum};
+use super::spans::{BLOCK, THREADS, root_of_sum};
 use crate::backend::Error;
 use crate::cuda::context::Tensor;
 use crate::cuda::driver::{Arg, Gpu, Launch, Memory};

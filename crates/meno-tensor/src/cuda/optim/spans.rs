@@ -1,12 +1,19 @@
 //! Runs of elements that one launch visits: the parameters of a network in blocks of fixed size.
 
-use crate::cuda::driver::{Gpu, Memory};
+use crate::cuda::driver::{Arg, Gpu, Launch, Memory};
 use crate::error::Error;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Threads of a block.
+pub(super) const THREADS: u32 = 256;
 /// Elements of a block of threads, as in the kernels.
 pub(super) const BLOCK: usize = 4096;
+
+/// Computes the square root of the sum of `n` f64 values.
+pub(super) fn root_of_sum(gpu: &Gpu, root: u64, values: u64, n: usize) -> Result<(), Error> {
+    gpu.launch("root_of_sum", Launch::blocks(1, 1024), &mut [root.into(), values.into(), Arg::long(n)])
+}
 
 /// Runs of elements, in a table on the card.
 pub(super) struct Spans {

@@ -297,7 +297,7 @@ fn few_rows_take_the_tiles_that_were_the_fastest() {
     assert_eq!(shapes.map(|(n, k)| warps(64, n, k)), [4, 4, 4, 4, 8, 8]);
     assert_eq!(kernel(FORWARD, BF16, [1, 896, 896]), "few_sm90a_8_bf16");
     assert_eq!(kernel(FORWARD, F32, [64, 896, 896]), "few_sm90a_64_f32");
-    // The gradient of few rows has no kernel of its own.
+    // The gradient of few rows has no separate kernel.
     assert_eq!(kernel(INPUT_GRADIENT, BF16, [1, 896, 896]), "gemm_sm90a_128x64_nn_bf16");
 }
 

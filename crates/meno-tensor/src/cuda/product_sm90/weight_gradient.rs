@@ -2,7 +2,13 @@
 //! run and on every card of compute capability 9.0.
 
 use super::super::driver::{Arg, Launch};
-use super::{BARRIERS, K_BLOCK, ROW};
+
+/// The k of a box.
+pub(super) const K_BLOCK: usize = 64;
+/// Bytes of a row of a box, 64 elements.
+pub(super) const ROW: usize = 128;
+/// The two barriers of a buffer.
+pub(super) const BARRIERS: usize = 16;
 
 /// The most shares, and the blocks of threads of a round: the multiprocessors of an H100. A constant of the format.
 const SHARES: usize = 132;

@@ -6,8 +6,6 @@ use meno_tensor::cpu::features::kernels;
 use meno_tensor::cpu::features::processor as features;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// Less memory than this is little for a 4-bit model with several billion parameters.
 const LITTLE_MEMORY: u64 = 4 << 30;
@@ -148,25 +146,6 @@ pub(super) fn disks() -> Section {
     s
 }
 
-/// The output of a program, if it succeeds within a few seconds.
-fn output(program: &str, args: &[&str]) -> Option<String> {
-    let mut child = Command::new(program);
-    child.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = child.spawn().ok()?;
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(5) {
-        if let Ok(Some(status)) = child.try_wait() {
-            let mut text = String::new();
-            std::io::Read::read_to_string(child.stdout.as_mut()?, &mut text).ok()?;
-            return status.success().then_some(text);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,12 +162,5 @@ mod tests {
     fn a_directory_that_is_not_there_yet_is_on_its_parents_disk() {
         let dir = tempfile::tempdir().unwrap();
         assert!(free(&dir.path().join("a/b/c")).unwrap() > 0);
-    }
-
-    #[test]
-    fn a_program_that_fails_or_is_not_there_prints_nothing() {
-        assert_eq!(output("/nowhere/nvidia-smi", &[]), None);
-        assert_eq!(output("false", &[]), None);
-        assert_eq!(output("echo", &["GPU"]).as_deref(), Some("GPU\n"));
     }
 }

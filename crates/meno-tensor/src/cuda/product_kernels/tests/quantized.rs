@@ -2,7 +2,7 @@
 
 use super::super::quantized::plan;
 use super::*;
-use crate::cuda::blocks::Format;
+use crate::cuda::blocks::{Blocks, Format};
 use crate::quant::{GgmlType, dequant};
 
 /// The types that the kernels read, and where the scales in f16 lie in a block.

@@ -1,11 +1,12 @@
 //! Products with quantized matrices, which have the bits of the product with the dequantized matrix in bf16.
 
 use super::plan::{BUSY, FEW};
-use super::{Factor, Product, rounded, temporary};
+use super::{rounded, temporary};
 use crate::backend::Error;
 use crate::cuda::blocks::{Blocks, Format, TILE_ROWS};
 use crate::cuda::context::Scratch;
 use crate::cuda::driver::{Arg, Gpu, Launch};
+use crate::cuda::product::{Factor, Product};
 use crate::precision::Precision;
 use crate::tape::Dtype;
 
@@ -37,7 +38,7 @@ impl Product {
         for start in (0..n).step_by(most) {
             let end = (start + most).min(n);
             let columns = |at: u64| if at == 0 { 0 } else { at + (start * size_of::<f32>()) as u64 };
-            w.part(start..end).dequantize(gpu, dense)?;
+            w.part(start..end).dequantize(gpu, dense.at, dense.ld)?;
             let part = Product {
                 b: Factor::transposed(dense),
                 blocks: None,
