@@ -5,6 +5,7 @@
 //! contract and how to build the kernels.
 
 mod batch;
+mod blocks;
 mod buffer;
 mod cards;
 mod columns;

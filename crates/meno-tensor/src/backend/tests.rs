@@ -192,19 +192,28 @@ fn copies_of_the_weights_agree() {
     assert_close(&mixed, 3e-7);
 }
 
-/// A network of one embedding (`table`) or one linear layer, with a quantized weight.
-fn quantized(dtype: GgmlType, table: bool) -> Vec<(Vec<f32>, Vec<f32>)> {
+/// A layer with one weight.
+#[derive(Clone, Copy, PartialEq)]
+enum Layer {
+    Embedding,
+    NextEmbedding,
+    Linear,
+}
+
+/// A network of one layer with a quantized weight.
+fn quantized(dtype: GgmlType, layer: Layer) -> Vec<(Vec<f32>, Vec<f32>)> {
     let (rows, cols) = (VOCAB, 512);
     let mut rng = Rng::new(&[dtype as u64]);
     let plain: Vec<f32> = (0..rows * cols).map(|_| rng.normal()).collect();
     let mut blocks = vec![0; encode::bytes(dtype, plain.len())];
     encode::quantize(dtype, &plain, &mut blocks);
     let nets = build(false, 9, |b, p| {
-        let x = (!table).then(|| TestInput::input(b, p, cols));
+        let x = (layer == Layer::Linear).then(|| TestInput::input(b, p, cols));
         let weight = p.declare("w", &[rows, cols]);
         p.mark_linear(weight);
         p.set_quantized(&[weight]);
         match x {
+            None if layer == Layer::NextEmbedding => Embedding::push_next(b, p, weight),
             None => Embedding::push(b, p, weight),
             Some(x) => Linear::push(b, p, x, weight, None, None),
         }
@@ -221,10 +230,13 @@ fn quantized(dtype: GgmlType, table: bool) -> Vec<(Vec<f32>, Vec<f32>)> {
 
 #[test]
 fn quantized_weights_agree() {
-    for dtype in [GgmlType::Q4_0, GgmlType::Q8_0, GgmlType::Q4_K, GgmlType::Iq4_XS] {
-        let results = quantized(dtype, true);
-        assert!(results.iter().all(|r| *r == results[0]), "{dtype:?}: rows have the file's bits");
-        let outputs: Vec<Vec<f32>> = quantized(dtype, false).into_iter().map(|(y, _)| y).collect();
+    use GgmlType::*;
+    for dtype in [Q4_0, Q5_0, Q8_0, Q4_K, Q6_K, Iq4_XS] {
+        for layer in [Layer::Embedding, Layer::NextEmbedding] {
+            let results = quantized(dtype, layer);
+            assert!(results.iter().all(|r| *r == results[0]), "{dtype:?}: rows have the file's bits");
+        }
+        let outputs: Vec<Vec<f32>> = quantized(dtype, Layer::Linear).into_iter().map(|(y, _)| y).collect();
         // Rounding x to 8 bits under a scale has an error of up to 1/254 of the largest x; the sum over k averages it.
         assert_close(&outputs, 1e-2);
     }

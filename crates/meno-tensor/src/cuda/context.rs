@@ -3,6 +3,7 @@
 //! In debug builds every access is checked against the op's declaration.
 
 use super::batch::{Cache, CudaBatch};
+use super::blocks::Blocks;
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory, suffix};
 use super::results::Results;
@@ -58,6 +59,30 @@ impl Tensor {
 impl From<Tensor> for Arg {
     fn from(tensor: Tensor) -> Arg {
         Arg::Pointer(tensor.at)
+    }
+}
+
+/// A weight on the card.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Weight {
+    Dense(Tensor),
+    Blocks(Blocks),
+}
+
+impl Weight {
+    /// Returns a weight that is kept dense: one that is trained, an expert's, or one that is absorbed in attention, which
+    /// no network quantizes.
+    pub(super) fn dense(self) -> Tensor {
+        match self {
+            Weight::Dense(matrix) => matrix,
+            Weight::Blocks(_) => unreachable!("invariant: the kernels of this op read no blocks"),
+        }
+    }
+}
+
+impl From<Tensor> for Weight {
+    fn from(matrix: Tensor) -> Weight {
+        Weight::Dense(matrix)
     }
 }
 
@@ -217,9 +242,12 @@ impl Ctx<'_> {
         self.launch("zero_u16", Launch::elements(words), [x.into(), Arg::long(words)])
     }
     /// Returns the matrix `p`, `[rows, cols]`, for products.
-    pub(super) fn matrix(&self, p: Param) -> Tensor {
+    pub(super) fn matrix(&self, p: Param) -> Weight {
+        if let Some(blocks) = self.weights.blocks(p) {
+            return Weight::Blocks(blocks);
+        }
         let (at, dtype) = self.weights.matrix(p, self.precision);
-        Tensor::new(at, dtype, self.weights.layout_of(p).matrix_shape()[1])
+        Weight::Dense(Tensor::new(at, dtype, self.weights.layout_of(p).matrix_shape()[1]))
     }
     /// Returns the f32 values of `p`: a gain, a bias, or a matrix that is not rounded.
     pub(super) fn values(&self, p: Param) -> Tensor {

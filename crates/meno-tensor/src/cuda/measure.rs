@@ -33,6 +33,7 @@ impl Cuda {
         let product = Product {
             a: Factor::plain(a),
             b: Factor::transposed(b),
+            blocks: None,
             y,
             shape: [n, n, n],
             precision: Precision::Bf16,

@@ -4,8 +4,10 @@
 //! advances by 16 products at a time, as the tensor cores do. Only the gradient of a weight, whose k is the rows of the
 //! batch, may be several chains, over fixed spans of rows, added in ascending order.
 
-use super::context::{Ctx, Tensor};
+use super::blocks::Blocks;
+use super::context::{Ctx, Tensor, Weight};
 use crate::precision::Precision;
+use crate::tape::Dtype;
 
 /// A factor of a product: a matrix, or its transpose.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Product {
     pub(super) a: Factor,
     /// `[k, n]`.
     pub(super) b: Factor,
+    /// The quantized matrix that b is the transpose of; the address of b is null then.
+    pub(super) blocks: Option<Blocks>,
     /// `[m, n]`.
     pub(super) y: Tensor,
     /// m, n and k.
@@ -56,22 +60,26 @@ pub(super) struct Product {
 
 impl Product {
     /// y = x · wᵀ, for `rows` rows of x: a linear layer.
-    pub(super) fn forward(ctx: &Ctx, x: Tensor, w: Tensor, y: Tensor) -> Product {
+    pub(super) fn forward(ctx: &Ctx, x: Tensor, w: impl Into<Weight>, y: Tensor) -> Product {
         let shape = [ctx.rows, y.cols, x.cols];
+        let (w, blocks) = match w.into() {
+            Weight::Dense(w) => (w, None),
+            Weight::Blocks(w) => (Tensor::new(0, Dtype::Bf16, w.cols), Some(w)),
+        };
         let (a, b) = (Factor::plain(x), Factor::transposed(w));
-        Product { a, b, y, shape, precision: ctx.precision, bias: 0, residual: 0, add: false }
+        Product { a, b, blocks, y, shape, precision: ctx.precision, bias: 0, residual: 0, add: false }
     }
     /// dx = dy · w, the gradient of a linear layer's input. The second value says whether to add to dx.
-    pub(super) fn input_gradient(ctx: &Ctx, dy: Tensor, w: Tensor, (dx, add): (Tensor, bool)) -> Product {
+    pub(super) fn input_gradient(ctx: &Ctx, dy: Tensor, w: impl Into<Weight>, (dx, add): (Tensor, bool)) -> Product {
         let shape = [ctx.rows, dx.cols, dy.cols];
-        let (a, b) = (Factor::plain(dy), Factor::plain(w));
-        Product { a, b, y: dx, shape, precision: ctx.precision, bias: 0, residual: 0, add }
+        let (a, b) = (Factor::plain(dy), Factor::plain(w.into().dense()));
+        Product { a, b, blocks: None, y: dx, shape, precision: ctx.precision, bias: 0, residual: 0, add }
     }
     /// dw += dyᵀ · x, the gradient of a linear layer's weight.
     pub(super) fn weight_gradient(ctx: &Ctx, dy: Tensor, x: Tensor, dw: Tensor) -> Product {
         let shape = [dy.cols, x.cols, ctx.rows];
         let (a, b) = (Factor::transposed(dy), Factor::plain(x));
-        Product { a, b, y: dw, shape, precision: ctx.precision, bias: 0, residual: 0, add: true }
+        Product { a, b, blocks: None, y: dw, shape, precision: ctx.precision, bias: 0, residual: 0, add: true }
     }
     /// Returns the product with another number of rows.
     pub(super) fn rows(self, rows: usize) -> Product {

@@ -1,6 +1,7 @@
 //! Runs matrix products: chooses the kernel, and rounds the factors where it needs bf16.
 
 mod plan;
+mod quantized;
 #[cfg(test)]
 mod tests;
 
@@ -35,9 +36,10 @@ impl Product {
         if m == 0 || n == 0 {
             return Ok(());
         }
-        match self.precision {
-            Precision::F32 => self.launch_f32(gpu),
-            Precision::Bf16 => self.launch_bf16(gpu, scratch),
+        match (self.blocks, self.precision) {
+            (Some(w), _) => self.launch_quantized(w, gpu, scratch),
+            (None, Precision::F32) => self.launch_f32(gpu),
+            (None, Precision::Bf16) => self.launch_bf16(gpu, scratch),
         }
     }
 

@@ -1,9 +1,10 @@
-//! Weights on the card: f32 values, a copy of them in bf16 for products, and dense bf16 matrices for quantized
-//! parameters.
+//! Weights on the card: f32 values, a copy of them in bf16 for products, and quantized parameters.
 //!
-//! A quantized parameter keeps its blocks in the host's memory for the look-up of rows ([`CudaWeights::rows`]); its
-//! matrix is the dequantized values, rounded to bf16.
+//! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others, and the
+//! experts, become matrices of bf16; their blocks stay in the host's memory for the look-up of rows
+//! ([`CudaWeights::rows`]).
 
+use super::blocks::{Blocks, Format};
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory};
 use crate::backend::{Buffer, Error, Weights, own, own_mut};
@@ -15,15 +16,26 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A quantized parameter.
+/// A quantized parameter, in the card's memory.
 struct Quantized {
-    dtype: GgmlType,
-    row_bytes: usize,
-    /// The blocks, row after row, on the host.
-    blocks: Vec<u8>,
-    /// `[rows, cols]` in bf16, on the card.
-    matrix: Memory,
+    memory: Memory,
+    content: Content,
 }
+
+/// What the memory of a quantized parameter has.
+enum Content {
+    Blocks(Blocks),
+    /// `[rows, cols]` in bf16.
+    Dense {
+        dtype: GgmlType,
+        row_bytes: usize,
+        /// The blocks, row after row, on the host.
+        blocks: Vec<u8>,
+    },
+}
+
+/// Part of the names of the experts' matrices. Their kernels find dense matrices by their addresses.
+const EXPERTS: &str = ".experts.";
 
 /// All parameters of a network.
 pub(super) struct CudaWeights {
@@ -74,10 +86,19 @@ impl CudaWeights {
         self.values.at(self.layout.info(p).range().start)
     }
 
-    /// Returns the address and the type of the matrix `p` for products in `precision`.
+    /// Returns the matrix `p`, if it is kept in blocks.
+    pub(super) fn blocks(&self, p: Param) -> Option<Blocks> {
+        match self.quantized(p)?.content {
+            Content::Blocks(blocks) => Some(blocks),
+            Content::Dense { .. } => None,
+        }
+    }
+
+    /// Returns the address and the type of the matrix `p`, which is not kept in blocks, for products in `precision`.
     pub(super) fn matrix(&self, p: Param, precision: Precision) -> (u64, Dtype) {
         if let Some(quantized) = self.quantized(p) {
-            return (quantized.matrix.at(), Dtype::Bf16);
+            assert!(matches!(quantized.content, Content::Dense { .. }), "invariant: the caller reads no blocks");
+            return (quantized.memory.at(), Dtype::Bf16);
         }
         match precision {
             Precision::F32 => (self.at(p), Dtype::F32),
@@ -90,16 +111,15 @@ impl CudaWeights {
         }
     }
 
-    /// Returns rows of a quantized table, dequantized; `None` if `p` is not quantized.
+    /// Returns rows of a quantized table that is not kept in blocks, dequantized; `None` if `p` is no such table.
     pub(super) fn rows(&self, p: Param, rows: impl Iterator<Item = usize>) -> Option<Vec<f32>> {
-        let quantized = self.quantized(p)?;
+        let Content::Dense { dtype, row_bytes, ref blocks } = self.quantized(p)?.content else { return None };
         let [_, cols] = self.layout.info(p).matrix_shape();
         let mut values = Vec::new();
         for row in rows {
             let start = values.len();
             values.resize(start + cols, 0.0);
-            let blocks = &quantized.blocks[row * quantized.row_bytes..][..quantized.row_bytes];
-            dequant::dequantize(quantized.dtype, blocks, &mut values[start..]);
+            dequant::dequantize(dtype, &blocks[row * row_bytes..][..row_bytes], &mut values[start..]);
         }
         Some(values)
     }
@@ -140,17 +160,23 @@ impl Weights for CudaWeights {
         assert!(cols.is_multiple_of(dtype.block_elements()), "invariant: a row of {cols} is whole blocks");
         let row_bytes = cols / dtype.block_elements() * dtype.block_bytes();
         assert!(blocks.len() == rows * row_bytes, "invariant: {rows} rows of {row_bytes} bytes");
-        let matrix = self.gpu.allocate(rows * cols * size_of::<bf16>(), "quantized weights")?;
+        let row_of = |r: usize| &blocks[source(r) * row_bytes..][..row_bytes];
+        if let Some(format) = Format::of(dtype).filter(|_| !self.layout.info(p).name.contains(EXPERTS)) {
+            let (blocks, memory) = Blocks::upload(&self.gpu, format, [rows, cols], row_of)?;
+            self.quantized[p.index()] = Some(Quantized { memory, content: Content::Blocks(blocks) });
+            return Ok(());
+        }
+        let memory = self.gpu.allocate(rows * cols * size_of::<bf16>(), "quantized weights")?;
         let mut sorted = Vec::with_capacity(blocks.len());
         let (mut row, mut rounded) = (vec![0.0; cols], Vec::with_capacity(rows * cols));
         for r in 0..rows {
-            let blocks = &blocks[source(r) * row_bytes..][..row_bytes];
-            sorted.extend_from_slice(blocks);
-            dequant::dequantize(dtype, blocks, &mut row);
+            sorted.extend_from_slice(row_of(r));
+            dequant::dequantize(dtype, row_of(r), &mut row);
             rounded.extend(row.iter().map(|&x| bf16::from_f32(x)));
         }
-        matrix.write(0, &rounded)?;
-        self.quantized[p.index()] = Some(Quantized { dtype, row_bytes, blocks: sorted, matrix });
+        memory.write(0, &rounded)?;
+        let content = Content::Dense { dtype, row_bytes, blocks: sorted };
+        self.quantized[p.index()] = Some(Quantized { memory, content });
         Ok(())
     }
     fn read_all(&self) -> Result<Cow<'_, [f32]>, Error> {
@@ -182,7 +208,7 @@ impl Weights for CudaWeights {
         self.layout.total() * size_of::<f32>()
     }
     fn quantized_bytes(&self) -> usize {
-        self.quantized.iter().flatten().map(|q| q.matrix.bytes()).sum()
+        self.quantized.iter().flatten().map(|q| q.memory.bytes()).sum()
     }
 }
 

@@ -13,7 +13,7 @@ const ROWS: usize = 8;
 
 impl Kernels for AbsorbQuery {
     fn forward(&self, ctx: &mut Ctx) -> Result<(), Error> {
-        let (q, weight, y) = (ctx.heads(self.q), ctx.matrix(self.weight), ctx.act(self.y));
+        let (q, weight, y) = (ctx.heads(self.q), ctx.matrix(self.weight).dense(), ctx.act(self.y));
         assert!(q.dtype == y.dtype, "invariant: queries have one type");
         let blocks = (self.kv_lora_rank + self.rope_dim).div_ceil(128);
         let launch = Launch { grid: [self.heads * blocks, ctx.rows.div_ceil(ROWS)], threads: 128, shared: 0 };
@@ -39,7 +39,7 @@ impl Kernels for AbsorbQuery {
 
 impl Kernels for AbsorbOutput {
     fn forward(&self, ctx: &mut Ctx) -> Result<(), Error> {
-        let (x, weight, y) = (ctx.act(self.x), ctx.matrix(self.weight), ctx.act(self.y));
+        let (x, weight, y) = (ctx.act(self.x), ctx.matrix(self.weight).dense(), ctx.act(self.y));
         assert!(x.dtype == y.dtype, "invariant: outputs have one type");
         let launch = Launch {
             grid: [self.heads * self.v_dim.div_ceil(32), ctx.rows.div_ceil(ROWS)],

@@ -2,6 +2,7 @@
 
 use super::Kernels;
 use crate::backend::{Error, Weights};
+use crate::cuda::blocks::Blocks;
 use crate::cuda::context::Ctx;
 use crate::cuda::driver::Launch;
 use crate::ops::embedding::Embedding;
@@ -14,9 +15,36 @@ fn launch(rows: usize, cols: usize) -> Launch {
     Launch { grid: [rows, cols.div_ceil(BLOCK_COLS)], threads: 256, shared: 0 }
 }
 
-/// Returns the rows of a quantized table, one for every row of the batch, copied to the card; `None` if the table is
-/// not quantized.
-fn quantized(op: &Embedding, ctx: &mut Ctx) -> Result<Option<u64>, Error> {
+/// Looks up rows of a table that is kept in blocks.
+fn from_blocks(op: &Embedding, ctx: &Ctx, table: Blocks) -> Result<(), Error> {
+    let (y, [tokens, row_segments, segments]) = (ctx.act(op.y), tokens(op, ctx));
+    let [records, supers, chunks] = table.args();
+    let args = [
+        y.into(),
+        records,
+        supers,
+        tokens.into(),
+        row_segments.into(),
+        segments.into(),
+        table.rows.into(),
+        chunks,
+        op.hidden.into(),
+        y.ld.into(),
+    ];
+    // Four threads for 64 columns.
+    let launch = Launch { grid: [ctx.rows, op.hidden.div_ceil(64 * 64)], threads: 256, shared: 0 };
+    ctx.launch(&format!("embedding_{}_{}", table.format.name, y.suffix()), launch, args)
+}
+
+/// Returns the addresses of the tokens, and, for the look-up of next tokens, of the segments of rows and their table.
+fn tokens(op: &Embedding, ctx: &Ctx) -> [u64; 3] {
+    let batch = ctx.on_card;
+    if op.next { [batch.tokens(), batch.row_segments(), batch.segment_table()] } else { [batch.tokens(), 0, 0] }
+}
+
+/// Returns the rows of a quantized table that is not kept in blocks, one for every row of the batch, copied to the
+/// card; `None` if the table is no such table.
+fn quantized(op: &Embedding, ctx: &Ctx) -> Result<Option<u64>, Error> {
     let mut looked_up = Vec::new();
     op.for_tokens(ctx.batch, |row, token| looked_up.push((row, token)));
     let Some(values) = ctx.weights.rows(op.weight, looked_up.iter().map(|&(_, token)| token)) else {
@@ -60,14 +88,14 @@ impl Groups {
 
 impl Kernels for Embedding {
     fn forward(&self, ctx: &mut Ctx) -> Result<(), Error> {
-        let (y, batch) = (ctx.act(self.y), ctx.on_card);
+        if let Some(table) = ctx.weights.blocks(self.weight) {
+            return from_blocks(self, ctx, table);
+        }
+        let y = ctx.act(self.y);
         let quantized = if ctx.weights.layout().is_quantized(self.weight) { quantized(self, ctx)? } else { None };
-        let [table, tokens, row_segments, segments] = match quantized {
-            Some(rows) => [rows, 0, 0, 0],
-            None if self.next => {
-                [ctx.values(self.weight).at, batch.tokens(), batch.row_segments(), batch.segment_table()]
-            }
-            None => [ctx.values(self.weight).at, batch.tokens(), 0, 0],
+        let (table, [tokens, row_segments, segments]) = match quantized {
+            Some(rows) => (rows, [0; 3]),
+            None => (ctx.values(self.weight).at, tokens(self, ctx)),
         };
         let args = [
             y.into(),

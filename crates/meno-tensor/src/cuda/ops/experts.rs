@@ -91,7 +91,7 @@ impl<'a> Pass<'a> {
     /// Returns the weights of the experts.
     fn weights(&self, ctx: &mut Ctx) -> Result<[(Matrices, Dtype); 2], Error> {
         self.matrices(ctx, |ctx, p| {
-            let matrix = ctx.matrix(p);
+            let matrix = ctx.matrix(p).dense();
             (matrix.at, matrix.dtype)
         })
     }

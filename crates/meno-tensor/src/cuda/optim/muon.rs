@@ -117,5 +117,5 @@ impl Muon {
 
 /// y = a · b in f32.
 fn multiply(gpu: &Gpu, a: Factor, b: Factor, y: Tensor, shape: [usize; 3]) -> Result<(), Error> {
-    Product { a, b, y, shape, precision: Precision::F32, bias: 0, residual: 0, add: false }.run_on(gpu)
+    Product { a, b, blocks: None, y, shape, precision: Precision::F32, bias: 0, residual: 0, add: false }.run_on(gpu)
 }

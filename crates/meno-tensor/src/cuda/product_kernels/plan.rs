@@ -7,13 +7,13 @@ use crate::backend::Error;
 
 /// Blocks that keep a large card busy: two for each of the 132 multiprocessors of an H100. A constant, so that the
 /// spans of a gradient are the same on every card.
-const BUSY: usize = 264;
+pub(super) const BUSY: usize = 264;
 
 /// Rows of the batch in one span of a weight's gradient, a multiple of 64.
 const SPAN: usize = 2048;
 
 /// The most rows that take the kernels for few rows, which read the weight once.
-const FEW: usize = 64;
+pub(super) const FEW: usize = 64;
 
 /// Which factors of a product are transposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+mod quantized;
+
 use super::super::driver::Memory;
 use super::*;
 use crate::device::Device;
@@ -97,6 +99,7 @@ impl Case {
             let product = Product {
                 a: Factor { matrix: a.tensor(), transposed: a_transposed },
                 b: Factor { matrix: b.tensor(), transposed: b_transposed },
+                blocks: None,
                 y: y.tensor(),
                 shape: [rows, n, k],
                 precision,

@@ -113,6 +113,7 @@ impl Case {
         let product = Product {
             a: factor(&a, form[0]),
             b: factor(&b, form[1]),
+            blocks: None,
             y: y.tensor(),
             shape: [rows, n, k],
             precision: Precision::Bf16,
@@ -254,6 +255,7 @@ fn product(form: [bool; 2], y: Dtype, shape: [usize; 3], at: [u64; 3], ld: [usiz
     Product {
         a: Factor { matrix: a, transposed: form[0] },
         b: Factor { matrix: b, transposed: form[1] },
+        blocks: None,
         y: tensor(2, y),
         shape,
         precision: Precision::Bf16,

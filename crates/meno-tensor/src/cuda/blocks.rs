@@ -1,0 +1,110 @@
+//! Quantized matrices that stay quantized on the card.
+//!
+//! kernels/quant.cuh describes where codes and scales lie, and [`layout`] writes them so. Products with few rows read
+//! them directly; others dequantize parts into scratch memory.
+
+mod layout;
+
+use super::driver::{Arg, Gpu, Launch, Memory};
+use crate::backend::Error;
+use crate::quant::GgmlType;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows of a tile.
+pub(super) const TILE_ROWS: usize = 16;
+/// Columns of a tile.
+const TILE_COLS: usize = 64;
+
+/// A type of blocks that the kernels read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Format {
+    dtype: GgmlType,
+    /// Its name in names of kernels.
+    pub(super) name: &'static str,
+    /// Bytes of a tile's record.
+    record: usize,
+    /// Bytes of the scales of 256 columns of a row. 0: there are none.
+    super_scale: usize,
+}
+
+const FORMATS: [Format; 5] = [
+    Format { dtype: GgmlType::Q4_0, name: "q4_0", record: 576, super_scale: 0 },
+    Format { dtype: GgmlType::Q5_0, name: "q5_0", record: 704, super_scale: 0 },
+    Format { dtype: GgmlType::Q8_0, name: "q8_0", record: 1088, super_scale: 0 },
+    Format { dtype: GgmlType::Q4_K, name: "q4_k", record: 576, super_scale: 4 },
+    Format { dtype: GgmlType::Q6_K, name: "q6_k", record: 832, super_scale: 2 },
+];
+
+impl Format {
+    /// Returns the format of a type; `None` if the kernels do not read it.
+    pub(super) fn of(dtype: GgmlType) -> Option<&'static Format> {
+        static TABLE: [Format; FORMATS.len()] = FORMATS;
+        TABLE.iter().find(|format| format.dtype == dtype)
+    }
+    /// Returns the bytes of the scales of 16 rows and 256 columns.
+    fn supers(&self) -> usize {
+        TILE_ROWS * self.super_scale
+    }
+    /// Returns the bytes that 64 columns of 16 rows take in shared memory: a record and its scales of 256 columns.
+    pub(super) fn stage(&self) -> usize {
+        self.record + self.supers()
+    }
+}
+
+/// A quantized matrix on the card, `[rows, cols]`, or whole tiles of its rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocks {
+    pub(super) format: &'static Format,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    /// The address of the records.
+    records: u64,
+    /// The address of the scales of 256 columns.
+    supers: u64,
+}
+
+impl Blocks {
+    /// Copies a matrix to the card. `row` returns the blocks of a row, as in a GGUF file.
+    pub(super) fn upload<'a>(
+        gpu: &Arc<Gpu>,
+        format: &'static Format,
+        [rows, cols]: [usize; 2],
+        row: impl Fn(usize) -> &'a [u8] + Sync,
+    ) -> Result<(Blocks, Memory), Error> {
+        let [records, supers] = layout::pack(format, [rows, cols], row);
+        let memory = gpu.allocate(records.len() + supers.len(), "quantized weights")?;
+        memory.write(0, &records)?;
+        memory.write(records.len(), &supers)?;
+        let at = memory.at();
+        Ok((Blocks { format, rows, cols, records: at, supers: at + records.len() as u64 }, memory))
+    }
+
+    /// Returns the number of tiles side by side.
+    fn chunks(&self) -> usize {
+        self.cols.div_ceil(TILE_COLS)
+    }
+
+    /// Returns some rows, from a multiple of 16 on.
+    pub(super) fn part(self, rows: Range<usize>) -> Blocks {
+        assert!(rows.start.is_multiple_of(TILE_ROWS) && rows.end <= self.rows, "invariant: whole tiles of rows");
+        let tile = rows.start / TILE_ROWS;
+        let records = self.records + (tile * self.chunks() * self.format.record) as u64;
+        let supers = self.supers + (tile * (self.chunks() / 4) * self.format.supers()) as u64;
+        Blocks { rows: rows.len(), records, supers, ..self }
+    }
+
+    /// Returns the arguments by which kernels find the records: two pointers, and the number of tiles side by side.
+    pub(super) fn args(&self) -> [Arg; 3] {
+        [self.records.into(), self.supers.into(), self.chunks().into()]
+    }
+
+    /// Writes the matrix in bf16 to address `to`, with rows of `ld` elements. They start at multiples of 16 bytes.
+    pub(super) fn dequantize(&self, gpu: &Gpu, to: u64, ld: usize) -> Result<(), Error> {
+        assert!(to.is_multiple_of(16) && ld.is_multiple_of(8), "invariant: the rows are aligned");
+        let [records, supers, chunks] = self.args();
+        let args = &mut [to.into(), records, supers, self.rows.into(), self.cols.into(), chunks, ld.into()];
+        let launch = Launch::blocks((self.rows.div_ceil(TILE_ROWS) * self.chunks()).div_ceil(8), 256);
+        gpu.launch(&format!("dequantize_{}", self.format.name), launch, args)
+    }
+}
