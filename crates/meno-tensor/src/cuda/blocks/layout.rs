@@ -1,6 +1,6 @@
 //! From the blocks of a GGUF file to the records that the kernels read (kernels/quant.cuh).
 
-use super::{Format, TILE_COLS, TILE_ROWS};
+use super::format::{Format, TILE_COLS, TILE_ROWS};
 use crate::quant::GgmlType;
 use crate::quant::dequant::scale_min;
 use rayon::prelude::*;
