@@ -128,12 +128,9 @@ for preset in qwen2.5-0.5b V3-mid; do
 done
 part infer_qwen2.5-0.5b 60 "$meno" bench infer --preset qwen2.5-0.5b --device cuda --precision bf16 \
     --sequences 1,64,256 --repeat 1
-if python3 -c 'import torch, transformers' 2>/dev/null; then
-    part peers 90 python3 dev/cuda/peers.py qwen decode
-fi
 
 echo
-for log in "$logs"/doctor.log "$logs"/train_*.log "$logs"/infer_*.log "$logs"/peers.log; do
+for log in "$logs"/doctor.log "$logs"/train_*.log "$logs"/infer_*.log; do
     [ -e "$log" ] && echo "== $(basename "$log" .log)" && cat "$log"
 done
 echo "logs: $logs"
