@@ -54,9 +54,9 @@ fn score(model: &mut Model, precision: Precision, others: &[Vec<u32>], sequence:
 /// Returns the log-probabilities of a sequence that is generated together with `others`.
 fn generate(model: &mut Model, precision: Precision, others: &[Vec<u32>], sequence: &[u32]) -> Result<Vec<f32>, Error> {
     let o = InferOptions::default();
+    let count = if others.is_empty() { 1 } else { TOGETHER };
     let sequences: Vec<&[u32]> =
-        std::iter::once(sequence).chain(others.iter().map(Vec::as_slice)).cycle().take(TOGETHER).collect();
-    let sequences = if others.is_empty() { &sequences[..1] } else { &sequences[..] };
+        std::iter::once(sequence).chain(others.iter().map(Vec::as_slice)).cycle().take(count).collect();
     let prompt = PROMPT.min(sequence.len() - 1);
     let mut executor = model.infer_executor(prompt.max(sequences.len()), o)?;
     let backend = model.backend().clone();

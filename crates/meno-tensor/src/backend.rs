@@ -223,6 +223,19 @@ pub trait Optimizer: Any + Send {
     fn restore(&mut self, steps: u64, moments: [&[f32]; 2]) -> Result<(), Error>;
 }
 
+/// Returns the bytes of a row of the quantized parameter `p`, for [`Weights::write_quantized`].
+///
+/// # Panics
+/// Panics if `p` is not quantized or `blocks` does not have its shape; both are bugs of the caller.
+pub(crate) fn quantized_row_bytes(layout: &ParamLayout, p: Param, dtype: GgmlType, blocks: &[u8]) -> usize {
+    assert!(layout.is_quantized(p), "invariant: {} was marked as quantized", layout.info(p).name);
+    let [rows, cols] = layout.info(p).matrix_shape();
+    assert!(cols.is_multiple_of(dtype.block_elements()), "invariant: a row of {cols} is whole blocks");
+    let row_bytes = cols / dtype.block_elements() * dtype.block_bytes();
+    assert!(blocks.len() == rows * row_bytes, "invariant: {rows} rows of {row_bytes} bytes");
+    row_bytes
+}
+
 /// Downcasts an object to the type of the backend that uses it.
 pub(crate) fn own<T: 'static>(object: &dyn Any) -> &T {
     object.downcast_ref().expect("invariant: objects of one backend are used together")

@@ -10,19 +10,19 @@ use crate::tape::Dtype;
 /// Measurements of which the median counts.
 const REPEAT: usize = 7;
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 impl Cuda {
+    /// Returns the median of the card's seconds for `f`, after one run that does not count.
+    fn median_time(&self, f: impl Fn() -> Result<(), Error>) -> Result<f64, Error> {
+        self.gpu.time(&f)?;
+        let mut times = (0..REPEAT).map(|_| self.gpu.time(&f)).collect::<Result<Vec<f64>, Error>>()?;
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    }
+
     /// Returns the bytes per second, read and written, of a copy of `bytes` bytes.
     pub fn copy_bandwidth(&self, bytes: usize) -> Result<f64, Error> {
         let [from, to] = [self.gpu.allocate(bytes, "a measurement")?, self.gpu.allocate(bytes, "a measurement")?];
-        let time = || self.gpu.time(|| to.copy_from(&from, bytes));
-        time()?;
-        let times = (0..REPEAT).map(|_| time()).collect::<Result<Vec<f64>, Error>>()?;
-        Ok(2.0 * bytes as f64 / median(times))
+        Ok(2.0 * bytes as f64 / self.median_time(|| to.copy_from(&from, bytes))?)
     }
 
     /// Returns the floating-point operations per second of a bf16 product of two matrices of `n` × `n`.
@@ -41,9 +41,6 @@ impl Cuda {
             residual: 0,
             add: false,
         };
-        let time = || self.gpu.time(|| product.run_on(&self.gpu));
-        time()?;
-        let times = (0..REPEAT).map(|_| time()).collect::<Result<Vec<f64>, Error>>()?;
-        Ok(2.0 * (n as f64).powi(3) / median(times))
+        Ok(2.0 * (n as f64).powi(3) / self.median_time(|| product.run_on(&self.gpu))?)
     }
 }

@@ -7,7 +7,7 @@
 use super::blocks::{Blocks, Format};
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory};
-use crate::backend::{Buffer, Error, Weights, own, own_mut};
+use crate::backend::{Buffer, Error, Weights, own, own_mut, quantized_row_bytes};
 use crate::precision::Precision;
 use crate::quant::{GgmlType, dequant};
 use crate::tape::{Dtype, Param, ParamInfo, ParamLayout};
@@ -155,11 +155,8 @@ impl Weights for CudaWeights {
         blocks: &[u8],
         source: &(dyn Fn(usize) -> usize + Sync),
     ) -> Result<(), Error> {
-        assert!(self.layout.is_quantized(p), "invariant: {} was marked as quantized", self.layout.info(p).name);
+        let row_bytes = quantized_row_bytes(&self.layout, p, dtype, blocks);
         let [rows, cols] = self.layout.info(p).matrix_shape();
-        assert!(cols.is_multiple_of(dtype.block_elements()), "invariant: a row of {cols} is whole blocks");
-        let row_bytes = cols / dtype.block_elements() * dtype.block_bytes();
-        assert!(blocks.len() == rows * row_bytes, "invariant: {rows} rows of {row_bytes} bytes");
         let row_of = |r: usize| &blocks[source(r) * row_bytes..][..row_bytes];
         if let Some(format) = Format::of(dtype).filter(|_| !self.layout.info(p).name.contains(EXPERTS)) {
             let (blocks, memory) = Blocks::upload(&self.gpu, format, [rows, cols], row_of)?;

@@ -1,7 +1,7 @@
 //! Weights of the reference device: one block of f32, and the blocks of quantized parameters in the file's format.
 
 use super::buffer::{Block, zeroed};
-use crate::backend::{Buffer, Error, Weights, own_mut};
+use crate::backend::{Buffer, Error, Weights, own_mut, quantized_row_bytes};
 use crate::precision::Precision;
 use crate::quant::{GgmlType, dequant};
 use crate::tape::{Param, ParamLayout};
@@ -104,11 +104,7 @@ impl Weights for ReferenceWeights {
         blocks: &[u8],
         source: &(dyn Fn(usize) -> usize + Sync),
     ) -> Result<(), Error> {
-        assert!(self.layout.is_quantized(p), "invariant: {} was marked as quantized", self.layout.info(p).name);
-        let [rows, cols] = self.layout.info(p).matrix_shape();
-        assert!(cols.is_multiple_of(dtype.block_elements()), "invariant: a row of {cols} is whole blocks");
-        let row_bytes = cols / dtype.block_elements() * dtype.block_bytes();
-        assert!(blocks.len() == rows * row_bytes, "invariant: {rows} rows of {row_bytes} bytes");
+        let row_bytes = quantized_row_bytes(&self.layout, p, dtype, blocks);
         let mut own: Vec<u8> = zeroed(blocks.len(), "quantized weights")?;
         for (row, to) in own.chunks_exact_mut(row_bytes).enumerate() {
             to.copy_from_slice(&blocks[source(row) * row_bytes..][..row_bytes]);

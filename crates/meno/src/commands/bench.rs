@@ -2,7 +2,7 @@
 
 mod infer;
 mod measures;
-mod preset;
+pub(super) mod preset;
 mod train;
 
 use anyhow::Result;

@@ -3,10 +3,11 @@
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use meno_model::Config;
+use serde_json::Value;
 
 /// The networks of PyTorch's and transformers' scripts in docs/log.md, section "Training speed".
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
-pub(super) enum Preset {
+pub(in crate::commands) enum Preset {
     /// Llama, 6 layers × 256, vocabulary 8192, 8 × 256 tokens
     #[value(name = "W2")]
     W2,
@@ -28,9 +29,12 @@ impl Preset {
     /// Its name and its network.
     pub(super) fn config(self) -> Result<(String, Config)> {
         let name = self.to_possible_value().expect("invariant: no preset is skipped").get_name().to_owned();
-        let value = serde_json::from_str(self.json()).context("the preset's config")?;
-        let config = Config::from_value(&name, value)?;
+        let config = Config::from_value(&name, self.value()?)?;
         Ok((name, config))
+    }
+    /// Its config.json.
+    pub(in crate::commands) fn value(self) -> Result<Value> {
+        serde_json::from_str(self.json()).context("the preset's config")
     }
     fn json(self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! GPUs: the card and its driver, measured speeds next to the expected ones, and the check of the numerics contract.
 
 use super::report::{Mark, Section};
+use crate::commands::bench::preset::Preset;
 use crate::progress::{Unit, Work};
 use anyhow::Result;
 use meno_model::contract::{self, Comparison};
@@ -73,8 +74,8 @@ fn measure(s: &mut Section, number: usize, card: &Card, cuda: &Cuda) -> Result<(
     let product = cuda.product_rate(PRODUCT)?;
     speed(s, &format!("cuda:{number}_bf16"), "bf16 products", (product, card.bf16_flops), (1e12, "TFLOP/s"));
     work.next(format!("checking the numerics contract of cuda:{number}"));
-    for (name, config) in networks() {
-        let mut model = Model::random_on(Device::Cuda(number), Config::from_value(name, config)?, 1)?;
+    for (name, preset) in networks() {
+        let mut model = Model::random_on(Device::Cuda(number), shortened(name, preset)?, 1)?;
         let precision = Device::Cuda(number).default_precision();
         let comparisons = contract::check(&mut model, precision, CONTRACT_ROWS)?;
         let broken: Vec<&str> = comparisons.iter().filter(|c| !c.equal).map(|c| c.with).collect();
@@ -100,31 +101,15 @@ fn speed(s: &mut Section, key: &str, label: &str, (measured, peak): (f64, f64), 
     s.row(if share < POOR { Mark::Note } else { Mark::Ok }, key, text, measured.into());
 }
 
-/// Small networks with the shapes of Qwen2.5-0.5B and of a DeepSeek-V3 with latent attention and experts.
-fn networks() -> [(&'static str, Value); 2] {
-    let common = json!({ "vocab_size": 16384, "num_hidden_layers": 2, "hidden_act": "silu", "rms_norm_eps": 1e-6,
-                         "rope_theta": 1e4, "max_position_embeddings": 4096 });
-    let with = |more: Value| {
-        let mut config = common.clone();
-        let (config, more) = (config.as_object_mut().expect("an object"), more);
-        config.extend(more.as_object().expect("an object").clone());
-        Value::Object(config.clone())
-    };
-    [
-        (
-            "qwen2",
-            with(json!({ "model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864,
-                               "num_attention_heads": 14, "num_key_value_heads": 2, "tie_word_embeddings": true })),
-        ),
-        (
-            "deepseek_v3",
-            with(json!({ "model_type": "deepseek_v3", "hidden_size": 1024, "intermediate_size": 2816,
-            "moe_intermediate_size": 384, "num_attention_heads": 16, "num_key_value_heads": 16, "n_shared_experts": 1,
-            "n_routed_experts": 32, "num_experts_per_tok": 4, "n_group": 1, "topk_group": 1,
-            "scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": true,
-            "routed_scaling_factor": 2.5, "kv_lora_rank": 256, "q_lora_rank": 384, "qk_rope_head_dim": 32,
-            "qk_nope_head_dim": 64, "v_head_dim": 64, "first_k_dense_replace": 1, "moe_layer_freq": 1,
-            "num_nextn_predict_layers": 0, "tie_word_embeddings": false })),
-        ),
-    ]
+/// Two layers with a small vocabulary of networks that `meno bench` measures: grouped attention; latent attention and
+/// experts.
+fn networks() -> [(&'static str, Preset); 2] {
+    [("qwen2", Preset::Qwen), ("deepseek_v3", Preset::V3Mid)]
+}
+
+fn shortened(name: &str, preset: Preset) -> Result<Config> {
+    let mut value = preset.value()?;
+    value["num_hidden_layers"] = 2.into();
+    value["vocab_size"] = 16384.into();
+    Ok(Config::from_value(name, value)?)
 }
