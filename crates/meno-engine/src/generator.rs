@@ -30,7 +30,7 @@ use crate::sampler::Scratch;
 use meno_model::{InferOptions, Model, input};
 use meno_tensor::backend::{Backend, Executor, Pass, Weights};
 use meno_tensor::kv_cache::{KvCache, LayerSpec};
-use meno_tensor::tape::{Batch, PAGE, pages};
+use meno_tensor::tape::{Batch, Outputs, PAGE, pages};
 use prefix_file::{Checksum, private_file};
 use rayon::prelude::*;
 use scheduler::Scheduler;
@@ -133,7 +133,7 @@ impl Generator {
             config,
             batch: Batch::default(),
             scratches: Vec::new(),
-            scheduler: Scheduler::new(config, vocab),
+            scheduler: Scheduler::new(config, vocab, backend.samples_rows()),
             mtp: None,
             cancel: Arc::default(),
             stats: Stats::default(),
@@ -325,7 +325,7 @@ impl Generator {
         let out = self.executor.outputs();
         self.scheduler.observe(&*self.backend, out, self.vocab, self.batch.len());
         self.scheduler.ran(self.cache.table_mut());
-        choose_all(&*self.backend, &mut self.scheduler.active, &mut self.scratches, &out.logits, self.vocab);
+        choose_all(&*self.backend, &mut self.scheduler.active, &mut self.scratches, out, self.vocab);
         self.scheduler.accept(self.cache.table_mut(), &mut self.stats, sink);
         if let Some(mtp) = self.mtp.as_mut().filter(|_| !self.batch.is_empty()) {
             let hidden = (&out.hidden[..], out.hidden.len() / self.batch.len());
@@ -340,27 +340,27 @@ impl Generator {
     }
 }
 
-/// Chooses the tokens of all sequences that have logits, in parallel.
+/// Chooses the tokens of all sequences that have results, in parallel.
 fn choose_all(
     backend: &dyn Backend,
     active: &mut [Sequence],
     scratches: &mut Vec<Scratch>,
-    logits: &[f32],
+    out: &Outputs,
     vocab: usize,
 ) {
-    let rows: usize = active.iter().filter(|s| s.row.is_some()).map(|s| 1 + s.draft.len()).sum();
-    if rows == 0 {
+    let rows = out.logits.len() / vocab.max(1) + out.sampled.len();
+    if rows == 0 || active.is_empty() {
         return;
     }
     // A row of a small vocabulary costs less than waking a thread.
-    let worth = (rows * vocab).div_ceil(1 << 13);
+    let worth = out.logits.len().div_ceil(1 << 13).max(1);
     let tasks = meno_tensor::pool::threads().min(active.len()).min(worth);
     if scratches.len() < tasks {
         scratches.resize_with(tasks, Scratch::default);
     }
     let chunk = active.len().div_ceil(tasks);
     let run = |(active, scratch): (&mut [Sequence], &mut Scratch)| {
-        active.iter_mut().for_each(|s| s.choose(backend, logits, vocab, scratch));
+        active.iter_mut().for_each(|s| s.choose(backend, out, vocab, scratch));
     };
     if tasks == 1 {
         run((active, &mut scratches[0]));

@@ -1,4 +1,5 @@
-//! Chooses a token from logits: temperature, top-k, top-p, min-p, in the order of transformers' generate().
+//! How the tokens of an answer are chosen ([`Sampling`]). The device chooses a token from a row of logits
+//! ([`meno_tensor::sampling`]); penalties, biases and constraints change the logits before.
 //!
 //! All functions are pure: they take a row of logits and a uniform number. The number comes from a counter-based
 //! generator keyed by (seed, step, sequence, position), so a token does not depend on which other sequences are being
@@ -10,7 +11,7 @@ pub use penalties::adjust;
 
 use crate::constraint::TokenMask;
 use meno_tensor::backend::Backend;
-use std::cmp::Ordering;
+use meno_tensor::sampling::{self, TokenSampling, by_likelihood};
 
 /// Maximum number of alternatives reported per token (OpenAI's limit).
 pub const MAX_TOP_LOGPROBS: usize = 20;
@@ -83,6 +84,18 @@ impl Sampling {
         !none || !self.logit_bias.is_empty()
     }
 
+    /// Returns true if a token and its log-probability follow from its logits alone, so that the device can choose it
+    /// without sending the logits.
+    pub(crate) fn needs_no_logits(&self) -> bool {
+        !self.adjusts() && self.top_logprobs.is_none()
+    }
+
+    /// Returns how a token is chosen with the uniform number `u`.
+    pub(crate) fn of_token(&self, u: f64) -> TokenSampling {
+        let Sampling { temperature, top_k, top_p, min_p, vocab_size, .. } = *self;
+        TokenSampling { temperature, top_k, top_p, min_p, vocab_size, u }
+    }
+
     /// Checks all values; the message names the invalid one.
     pub fn check(&self) -> Result<(), String> {
         let fraction = 0.0..=1.0;
@@ -115,27 +128,13 @@ impl Sampling {
 /// Reusable scratch memory for sampling.
 #[derive(Default)]
 pub struct Scratch {
-    /// exp(z − max) of every token.
-    exps: Vec<f32>,
-    /// Weights and ids of the remaining candidates.
-    candidates: Vec<(f32, u32)>,
+    sampling: sampling::Scratch,
     /// Modified logits.
     pub(crate) adjusted: Vec<f32>,
     /// Tokens that occurred, one bit each.
     pub(crate) seen: Vec<u64>,
     /// The tokens that a constraint allows.
     pub(crate) mask: TokenMask,
-}
-
-/// Returns the most likely token; the lowest id on ties.
-pub fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (i, &x) in logits.iter().enumerate() {
-        if x > logits[best] || logits[best].is_nan() {
-            best = i;
-        }
-    }
-    best as u32
 }
 
 /// Returns the log-probability of a token at [`Sampling::logprob_temperature`].
@@ -150,10 +149,10 @@ pub fn top_logprobs(backend: &dyn Backend, logits: &[f32], vocab_size: usize, k:
     let k = k.min(MAX_TOP_LOGPROBS).min(tokens.len());
     let mut top: Vec<(f32, u32)> = Vec::with_capacity(k + 1);
     for (&x, id) in tokens.iter().zip(0..) {
-        if top.len() == k && top.last().is_none_or(|last| order(&(x, id), last).is_ge()) {
+        if top.len() == k && top.last().is_none_or(|last| by_likelihood(&(x, id), last).is_ge()) {
             continue;
         }
-        let at = top.partition_point(|t| order(t, &(x, id)).is_lt());
+        let at = top.partition_point(|t| by_likelihood(t, &(x, id)).is_lt());
         top.insert(at, (x, id));
         top.truncate(k);
     }
@@ -164,79 +163,11 @@ pub fn top_logprobs(backend: &dyn Backend, logits: &[f32], vocab_size: usize, k:
 /// Returns the token that the uniform number `u` in [0, 1) selects, and its log-probability in the full distribution at
 /// [`Sampling::logprob_temperature`]. The log-probability has the same bits as in scoring.
 pub fn sample(backend: &dyn Backend, logits: &[f32], sampling: &Sampling, u: f64, scratch: &mut Scratch) -> (u32, f32) {
-    let tokens = sampling.vocab_size.min(logits.len());
-    let best = argmax(&logits[..tokens]);
-    if sampling.temperature == 0.0 || sampling.top_k == 1 {
-        return (best, logprob(backend, logits, sampling, best));
-    }
-    let inv_temperature = 1.0 / sampling.temperature;
-    let Scratch { exps, candidates, .. } = scratch;
-    exps.clear();
-    exps.extend_from_slice(logits);
-    let row = backend.log_softmax(exps, inv_temperature);
-    let unfiltered = sampling.top_k == 0 && sampling.top_p >= 1.0 && sampling.min_p == 0.0;
-    let token = if unfiltered {
-        pick(exps[..tokens].iter().zip(0..).map(|(&w, id)| (w, id)), u)
-    } else {
-        candidates.clear();
-        candidates.extend(exps[..tokens].iter().zip(0..).map(|(&w, id)| (w, id)));
-        keep_top_k(candidates, sampling.top_k);
-        keep_top_p(candidates, sampling.top_p);
-        if sampling.min_p > 0.0 {
-            let least = sampling.min_p * exps[best as usize];
-            candidates.retain(|c| c.0 >= least);
-        }
-        pick(candidates.iter().copied(), u)
-    };
-    let token = token.unwrap_or(best);
+    let sampled = backend.sample(logits, &sampling.of_token(u), &mut scratch.sampling);
     match sampling.top_logprobs {
-        None => (token, row.logprob(logits[token as usize])),
-        Some(_) => (token, logprob(backend, logits, sampling, token)),
+        None => (sampled.token, sampled.logprob),
+        Some(_) => (sampled.token, logprob(backend, logits, sampling, sampled.token)),
     }
-}
-
-/// Orders by descending likelihood, then by id.
-fn order(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
-}
-
-fn keep_top_k(candidates: &mut Vec<(f32, u32)>, k: usize) {
-    if k > 0 && k < candidates.len() {
-        candidates.select_nth_unstable_by(k - 1, order);
-        candidates.truncate(k);
-        candidates.sort_unstable_by_key(|c| c.1);
-    }
-}
-
-/// Keeps the fewest most likely tokens whose probabilities sum to at least `p`.
-fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
-    if p >= 1.0 {
-        return;
-    }
-    let total: f64 = candidates.iter().map(|c| c.0 as f64).sum();
-    // Tokens below this sum to less than 1 − p, so p is reached without them. Only the rest needs sorting.
-    let floor = (1.0 - p as f64) * total / candidates.len() as f64;
-    candidates.retain(|c| c.0 as f64 >= floor);
-    candidates.sort_unstable_by(order);
-    let mut sum = 0.0;
-    let reached = candidates.iter().position(|c| {
-        sum += c.0 as f64;
-        sum >= p as f64 * total
-    });
-    candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
-}
-
-/// Returns the candidate whose interval of the cumulative weights contains `u`.
-fn pick(candidates: impl Iterator<Item = (f32, u32)> + Clone, u: f64) -> Option<u32> {
-    let total: f64 = candidates.clone().map(|c| c.0 as f64).sum();
-    let mut rest = u * total;
-    for (weight, id) in candidates.clone() {
-        rest -= weight as f64;
-        if rest < 0.0 {
-            return Some(id);
-        }
-    }
-    candidates.filter(|c| c.0 > 0.0).last().map(|c| c.1) // rounding at the very end
 }
 
 #[cfg(test)]
@@ -265,8 +196,6 @@ mod tests {
         // At 0.5 the probabilities are squared: 16 : 4 : 1 : 1 of 22 → 46.5, 11.6, 2.9, 2.9 of 64.
         assert_eq!(shares(&Sampling { temperature: 0.5, ..Default::default() }), [47, 11, 3, 3]);
         assert_eq!(shares(&Sampling { temperature: 0.0, ..Default::default() }), [64, 0, 0, 0]);
-        assert_eq!(argmax(&[1.0, 3.0, 3.0]), 1);
-        assert_eq!(argmax(&[f32::NAN, 3.0, f32::NAN]), 1);
     }
 
     #[test]
@@ -292,29 +221,6 @@ mod tests {
         assert_eq!(s(0, 1.0, 0.51), [64, 0, 0, 0]);
         assert_eq!(s(2, 0.6, 0.0), [64, 0, 0, 0]); // after top-k the first has 2/3
         assert_eq!(s(1, 0.9, 0.1), [64, 0, 0, 0]);
-    }
-
-    #[test]
-    fn top_p_needs_only_part_of_the_vocabulary_sorted() {
-        // Compare with the plain definition: sort everything, cut where the sum reaches p.
-        let mut rng = meno_tensor::rng::Rng::new(&[3]);
-        for round in 0..50 {
-            let logits: Vec<f32> = (0..200).map(|_| rng.normal() * 3.0).collect();
-            let p = 0.05 + 0.018 * round as f32;
-            let mut plain: Vec<(f32, u32)> = logits.iter().enumerate().map(|(i, x)| (x.exp(), i as u32)).collect();
-            let mut fast = plain.clone();
-            plain.sort_by(order);
-            let total: f64 = plain.iter().map(|c| c.0 as f64).sum();
-            let mut sum = 0.0;
-            let keep = plain.iter().take_while(|c| {
-                let before = sum;
-                sum += c.0 as f64;
-                before < p as f64 * total
-            });
-            let plain: Vec<_> = keep.copied().collect();
-            keep_top_p(&mut fast, p);
-            assert_eq!(fast, plain);
-        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::ops::{Op, Program};
 use crate::optim::OptimizerConfig;
 use crate::precision::Precision;
 use crate::quant::GgmlType;
+use crate::sampling::{self, SampledToken, Scratch, TokenSampling};
 use crate::tape::{Activation, Batch, Describe, Dtype, Objective, Outputs, Param, ParamLayout, pages};
 use std::any::Any;
 use std::borrow::Cow;
@@ -62,6 +63,15 @@ pub trait Backend: Send + Sync + Debug {
     /// Like [`Backend::log_softmax`], with the same bits, but leaves the row unchanged.
     fn normalizer(&self, logits: &[f32], inv_temperature: f32) -> LogSoftmax {
         self.log_softmax(&mut logits.to_vec(), inv_temperature)
+    }
+    /// Chooses a token from a row of logits.
+    fn sample(&self, logits: &[f32], sampling: &TokenSampling, scratch: &mut Scratch) -> SampledToken {
+        sampling::sample(self, logits, sampling, scratch)
+    }
+    /// Returns true if a pass samples [`Batch::sampled_rows`], with the tokens that [`Backend::sample`] chooses. Their
+    /// logits need not be copied to the host.
+    fn samples_rows(&self) -> bool {
+        false
     }
 }
 

@@ -25,6 +25,7 @@ mod product_sm90;
 mod recordings;
 mod results;
 mod rope_tables;
+mod sampling;
 mod weights;
 
 pub use cards::{Card, cards};
@@ -37,6 +38,7 @@ use crate::kv_cache::{KvType, LayerSpec};
 use crate::log_softmax::LogSoftmax;
 use crate::ops::Program;
 use crate::optim::OptimizerConfig;
+use crate::sampling::{SampledToken, Scratch, TokenSampling};
 use crate::tape::ParamLayout;
 use driver::Gpu;
 use std::sync::Arc;
@@ -95,5 +97,11 @@ impl Backend for Cuda {
     }
     fn normalizer(&self, logits: &[f32], inv_temperature: f32) -> LogSoftmax {
         log_softmax::log_softmax_row(logits, inv_temperature)
+    }
+    fn sample(&self, logits: &[f32], sampling: &TokenSampling, scratch: &mut Scratch) -> SampledToken {
+        sampling::sample(logits, sampling, scratch)
+    }
+    fn samples_rows(&self) -> bool {
+        true
     }
 }

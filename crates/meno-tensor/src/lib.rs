@@ -47,6 +47,7 @@ pub mod precision;
 pub mod quant;
 pub mod reference;
 pub mod rng;
+pub mod sampling;
 pub mod tape;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

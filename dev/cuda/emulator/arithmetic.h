@@ -108,6 +108,7 @@ inline int __float2int_ru(float a) { return emulator::clamp_to_integer<int>(ceil
 inline unsigned __float2uint_rn(float a) { return emulator::clamp_to_integer<unsigned>(rintf(a)); }
 inline unsigned __float2uint_rz(float a) { return emulator::clamp_to_integer<unsigned>(truncf(a)); }
 inline unsigned __float2uint_rd(float a) { return emulator::clamp_to_integer<unsigned>(floorf(a)); }
+inline unsigned long long __float2ull_rz(float a) { return emulator::clamp_to_integer<unsigned long long>(truncf(a)); }
 inline long long __double2ll_rz(double a) { return emulator::clamp_to_integer<long long>(trunc(a)); }
 inline unsigned long long __double2ull_rz(double a) { return emulator::clamp_to_integer<unsigned long long>(trunc(a)); }
 inline unsigned long long __double2ull_ru(double a) { return emulator::clamp_to_integer<unsigned long long>(ceil(a)); }

@@ -10,7 +10,7 @@ use super::observe::Observe;
 use super::prefix::{Prefixes, common};
 use super::prompt_rows::most_logit_rows;
 use super::request::Job;
-use super::sequence::Sequence;
+use super::sequence::{ResultRow, Sequence};
 use super::stats::Stats;
 use meno_tensor::backend::Backend;
 use meno_tensor::tape::{Batch, Outputs, PAGE, PageTable};
@@ -36,10 +36,12 @@ pub(super) struct Scheduler {
     spare: usize,
     /// Maximum prompt rows with logits in a step, for requests that ask for log-probabilities of the prompt.
     logit_rows: usize,
+    /// True if passes sample rows: see [`meno_tensor::backend::Backend::samples_rows`].
+    samples_rows: bool,
 }
 
 impl Scheduler {
-    pub(super) fn new(config: GeneratorConfig, vocab: usize) -> Scheduler {
+    pub(super) fn new(config: GeneratorConfig, vocab: usize, samples_rows: bool) -> Scheduler {
         Scheduler {
             config,
             queue: VecDeque::new(),
@@ -50,6 +52,7 @@ impl Scheduler {
             turn: 0,
             spare: 0,
             logit_rows: most_logit_rows(vocab),
+            samples_rows,
         }
     }
 
@@ -277,7 +280,16 @@ impl Scheduler {
         let choice = if last { s.rows.end - 1 - s.draft.len() } else { s.rows.end };
         let all = s.needs_all_logits();
         let first = if all { s.rows.start } else { choice };
-        s.row = last.then_some(batch.logit_rows.len() + choice - first);
+        // The other samples of a prompt choose from its logits.
+        let shared = end == s.prompt && self.queue.iter().any(|q| q.job == s.job);
+        if last && self.samples_rows && !all && !shared && s.needs_no_logits() {
+            s.row = Some(ResultRow::Sampled(batch.sampled_rows.len()));
+            let rows = choice..s.rows.end;
+            batch.sampled_rows.extend(rows.map(|row| (row, s.sampling_at(end + row - choice))));
+            s.fed = s.rows.len();
+            return;
+        }
+        s.row = last.then_some(ResultRow::Logits(batch.logit_rows.len() + choice - first));
         if let Some(observing) = s.observing.as_mut().filter(|_| all) {
             observing.row = Some(batch.logit_rows.len());
         }

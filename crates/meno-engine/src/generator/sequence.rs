@@ -7,6 +7,8 @@ use crate::constraint::{Choice, Constraint, TokenMask};
 use crate::sampler::{Sampling, Scratch, adjust, logprob, sample, top_logprobs};
 use meno_tensor::backend::Backend;
 use meno_tensor::finite::all_finite;
+use meno_tensor::sampling::{SampledToken, TokenSampling};
+use meno_tensor::tape::Outputs;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,6 +17,15 @@ pub(super) struct Chosen {
     pub(super) token: u32,
     pub(super) logprob: f32,
     pub(super) top: Vec<(u32, f32)>,
+}
+
+/// Where the results of a sequence's last row are in the outputs of a step; those of its draft follow.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ResultRow {
+    /// The logits of a row: the host chooses the token.
+    Logits(usize),
+    /// The token that the device has chosen.
+    Sampled(usize),
 }
 
 /// One answer, from the queue to its end.
@@ -50,8 +61,8 @@ pub(super) struct Sequence {
     pub(super) draft: Vec<u32>,
     /// Length of the next draft.
     pub(super) guesses: usize,
-    /// The first of its rows of logits in this step.
-    pub(super) row: Option<usize>,
+    /// The results of this step, if a token is chosen after it.
+    pub(super) row: Option<ResultRow>,
     /// The tokens chosen in this step.
     pub(super) chosen: Vec<Chosen>,
     pub(super) finish: Option<Finish>,
@@ -110,14 +121,17 @@ impl Sequence {
         self.chosen.reserve(1);
     }
 
-    /// Chooses the next token from its row of logits. With a draft, it continues as long as the chosen tokens match it.
-    /// The choice does not depend on the draft: every token is sampled from its own logits with the random number of
-    /// its own position. The draft only decides whether the next row can be used.
-    pub(super) fn choose(&mut self, backend: &dyn Backend, logits: &[f32], vocab: usize, scratch: &mut Scratch) {
+    /// Chooses the next token from the results of its row. With a draft, it continues as long as the chosen tokens match
+    /// it. The choice does not depend on the draft: every token is sampled from its own logits with the random number
+    /// of its own position. The draft only decides whether the next row can be used.
+    pub(super) fn choose(&mut self, backend: &dyn Backend, out: &Outputs, vocab: usize, scratch: &mut Scratch) {
         let Some(first) = self.row else { return };
         for i in 0..=self.draft.len() {
-            let logits = &logits[(first + i) * vocab..][..vocab];
-            if !all_finite(logits) {
+            let (logits, sampled) = match first {
+                ResultRow::Logits(first) => (&out.logits[(first + i) * vocab..][..vocab], None),
+                ResultRow::Sampled(first) => (&[][..], out.sampled[first + i]),
+            };
+            if sampled.is_none() && (logits.is_empty() || !all_finite(logits)) {
                 self.finish = Some(Finish::NotFinite);
                 break;
             }
@@ -125,7 +139,11 @@ impl Sequence {
                 self.finish = Some(Finish::Length); // only its prompt was requested
                 break;
             }
-            match self.next(backend, logits, scratch) {
+            let chosen = match sampled {
+                Some(SampledToken { token, logprob }) => Some(Chosen { token, logprob, top: Vec::new() }),
+                None => self.next(backend, logits, scratch),
+            };
+            match chosen {
                 None => self.finish = Some(Finish::Stop),
                 Some(chosen) => self.take(chosen),
             }
@@ -174,16 +192,14 @@ impl Sequence {
         Some(Chosen { token, logprob, top })
     }
 
-    /// Samples the token at `position` from these logits, without any constraint.
-    pub(super) fn sample_at(
-        &self,
-        backend: &dyn Backend,
-        position: usize,
-        logits: &[f32],
-        scratch: &mut Scratch,
-    ) -> u32 {
-        let u = self.key.rng(position).uniform_f64();
-        sample(backend, logits, &self.sampling, u, scratch).0
+    /// Returns true if the device can choose the next token: it follows from its logits alone.
+    pub(super) fn needs_no_logits(&self) -> bool {
+        self.constraint.is_none() && self.sampling.needs_no_logits()
+    }
+
+    /// Returns how the token at `position` is sampled from its logits, without any constraint.
+    pub(super) fn sampling_at(&self, position: usize) -> TokenSampling {
+        self.sampling.of_token(self.key.rng(position).uniform_f64())
     }
 
     fn take(&mut self, chosen: Chosen) {

@@ -8,11 +8,11 @@
 use super::scheduler::Scheduler;
 use super::sequence::Sequence;
 use crate::error::Error;
-use crate::sampler::Scratch;
 use meno_model::{InferOptions, Model};
 use meno_tensor::backend::{Backend, Executor, Pass, Weights};
 use meno_tensor::kv_cache::KvCache;
 use meno_tensor::precision::Precision;
+use meno_tensor::sampling::{Scratch, TokenSampling};
 use meno_tensor::tape::Batch;
 
 /// Lengths of the n-grams that are looked up; the longest first.
@@ -54,8 +54,8 @@ impl Sequence {
 pub(super) struct Mtp {
     executor: Box<dyn Executor>,
     batch: Batch,
-    /// The active sequences that want a draft, in the order of the logits.
-    wanted: Vec<usize>,
+    /// The active sequences that want a draft and how to choose it, in the order of their rows in the results.
+    wanted: Vec<(usize, TokenSampling)>,
     scratch: Scratch,
 }
 
@@ -96,8 +96,14 @@ impl Mtp {
             let rows = self.batch.push(&s.tokens[positions.start + 1..=positions.end], positions.start, s.slot);
             self.batch.hidden.extend_from_slice(&hidden[s.rows.start * width..][..known * width]);
             if s.left() == 1 && s.tokens.len() > s.prompt && s.room() > 1 {
-                self.batch.logit_rows.push(rows.end - 1);
-                self.wanted.push(i);
+                // Use the random number that the network will use at this position, so that similar distributions
+                // choose the same token.
+                let sampling = s.sampling_at(s.tokens.len());
+                match backend.samples_rows() {
+                    true => self.batch.sampled_rows.push((rows.end - 1, sampling)),
+                    false => self.batch.logit_rows.push(rows.end - 1),
+                }
+                self.wanted.push((i, sampling));
             }
         }
         if self.batch.is_empty() {
@@ -105,12 +111,15 @@ impl Mtp {
         }
         let out = self.executor.forward(weights, Pass::new(precision, &self.batch), Some(cache))?;
         let vocab = out.logits.len() / self.wanted.len().max(1);
-        for (&i, logits) in self.wanted.iter().zip(out.logits.chunks(vocab.max(1))) {
-            let s = &mut scheduler.active[i];
-            // Use the random number that the network will use at this position, so that similar distributions choose
-            // the same token.
-            let token = s.sample_at(backend, s.tokens.len(), logits, &mut self.scratch);
-            s.draft.push(token);
+        for (k, &(i, sampling)) in self.wanted.iter().enumerate() {
+            let token = match out.sampled.get(k) {
+                Some(sampled) => *sampled,
+                None => {
+                    let logits = &out.logits[k * vocab..][..vocab];
+                    Some(backend.sample(logits, &sampling, &mut self.scratch))
+                }
+            };
+            scheduler.active[i].draft.extend(token.map(|t| t.token));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::driver::{Gpu, Memory};
 use super::kv_store::CudaKvStore;
+use super::sampling::Row;
 use crate::backend::Error;
 use crate::tape::{Batch, PageTable};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ const SEGMENT: usize = 4;
 pub(super) struct CudaBatch {
     memory: Memory,
     /// Offsets of the arrays in bytes.
-    offsets: [usize; 5],
+    offsets: [usize; 6],
     /// Number of segments.
     pub(super) segments: usize,
 }
@@ -22,7 +23,7 @@ impl CudaBatch {
     /// Allocates room for `rows` rows.
     pub(super) fn new(gpu: &Arc<Gpu>, rows: usize) -> Result<Self, Error> {
         let memory = gpu.allocate(rows * (3 + SEGMENT) * size_of::<i32>(), "the batch")?;
-        Ok(CudaBatch { memory, offsets: [0; 5], segments: 0 })
+        Ok(CudaBatch { memory, offsets: [0; 6], segments: 0 })
     }
 
     /// Copies a batch to the card, and the pages of its sequences if they have a cache.
@@ -36,7 +37,9 @@ impl CudaBatch {
             }
         }
         self.segments = batch.segments.len();
-        let arrays = [&batch.tokens, &batch.positions, &row_segments, &segments, &pages];
+        let sampled: Vec<Row> = batch.sampled_rows.iter().map(|(_, sampling)| Row::new(sampling)).collect();
+        let arrays: [&[u32]; 6] =
+            [&batch.tokens, &batch.positions, &row_segments, &segments, bytemuck::cast_slice(&sampled), &pages];
         let mut all: Vec<u32> = Vec::new();
         for (offset, array) in self.offsets.iter_mut().zip(arrays) {
             // Segments are read 16 bytes at a time.
@@ -71,9 +74,13 @@ impl CudaBatch {
     pub(super) fn segment_table(&self) -> u64 {
         self.array(3)
     }
+    /// Returns how to sample [`Batch::sampled_rows`], `Row[]` of sampling.cu.
+    pub(super) fn sampled_rows(&self) -> u64 {
+        self.array(4)
+    }
     /// Returns the pages of all segments, `int[]`.
     pub(super) fn pages(&self) -> u64 {
-        self.array(4)
+        self.array(5)
     }
 }
 

@@ -125,7 +125,7 @@ impl CudaExecutor {
             Some(key) => self.run_recorded(key, weights, pass, cache.as_ref())?,
             None => self.run_steps(weights, pass, cache.as_ref(), param_grads)?,
         }
-        self.results.fetch(&mut self.out)
+        self.results.fetch(pass.batch, &mut self.out)
     }
 
     /// Returns the key of a pass that can be recorded.
@@ -304,6 +304,7 @@ mod tests {
     use crate::ops::embedding::Embedding;
     use crate::ops::logits::Logits;
     use crate::rng::Rng;
+    use crate::sampling::{Scratch, TokenSampling};
     use crate::tape::{Batch, Mode, ParamLayout};
 
     #[test]
@@ -326,6 +327,14 @@ mod tests {
             let mut recorded = executor();
             let mut cache = cuda.kv_cache(&[], KvType::F32, 8).unwrap();
             let slots = [cache.table_mut().open(), cache.table_mut().open()];
+            // Settings that change with the step, for both rows.
+            let sampled = |step: usize| {
+                let settings = |row| {
+                    let u = step as f64 / 50.0;
+                    TokenSampling { temperature: 0.8, top_k: 0, top_p: 0.9, min_p: 0.0, vocab_size: 9 - row, u }
+                };
+                [0, 1].map(|row| (row, settings(row))).to_vec()
+            };
             for step in 0..40 {
                 let mut batch = Batch { logit_rows: vec![0, 1], ..Batch::default() };
                 slots.iter().for_each(|&slot| _ = batch.push(&[(step + slot) as u32 % 9], step, Some(slot)));
@@ -336,16 +345,19 @@ mod tests {
             // Each other executor allocates memory, so no recording lived until the next step.
             assert_eq!(recorded.recordings.len(), 0);
             for step in 40..44 {
-                let mut batch = Batch { logit_rows: vec![0, 1], ..Batch::default() };
+                let mut batch = Batch { logit_rows: vec![0, 1], sampled_rows: sampled(step), ..Batch::default() };
                 slots.iter().for_each(|&slot| _ = batch.push(&[step as u32 % 9], step, Some(slot)));
                 recorded.forward(&mut *weights, Pass::new(Precision::Bf16, &batch), Some(&mut cache)).unwrap();
             }
             assert_eq!((recorded.recordings.len(), recorded.recordings.disabled), (1, false));
-            let mut batch = Batch { logit_rows: vec![0, 1], ..Batch::default() };
+            let mut batch = Batch { logit_rows: vec![0, 1], sampled_rows: sampled(44), ..Batch::default() };
             slots.iter().for_each(|&slot| _ = batch.push(&[5 + slot as u32], 44, Some(slot)));
             let pass = Pass::new(Precision::Bf16, &batch);
-            let repeated = recorded.forward(&mut *weights, pass, Some(&mut cache)).unwrap().logits.clone();
-            assert_eq!(repeated, executor().forward(&mut *weights, pass, None).unwrap().logits);
+            let repeated = recorded.forward(&mut *weights, pass, Some(&mut cache)).unwrap().clone();
+            assert_eq!(repeated.logits, executor().forward(&mut *weights, pass, None).unwrap().logits);
+            let tokens = repeated.logits.chunks(9).zip(sampled(44));
+            let expected = tokens.map(|(z, (_, sampling))| Some(cuda.sample(z, &sampling, &mut Scratch::default())));
+            assert_eq!(repeated.sampled, expected.collect::<Vec<_>>());
         }
     }
 }

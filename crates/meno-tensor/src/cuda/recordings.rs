@@ -18,6 +18,7 @@ pub(super) struct Key {
     /// Sequences, each with one new token.
     sequences: usize,
     logit_rows: Vec<usize>,
+    sampled_rows: Vec<usize>,
     /// The address of the weights.
     weights: u64,
     /// The address of the first layer's keys.
@@ -29,7 +30,8 @@ impl Key {
     pub(super) fn of(precision: Precision, batch: &Batch, weights: u64, keys: u64) -> Option<Key> {
         let step = batch.hidden.is_empty() && batch.segments.iter().all(|segment| segment.rows.len() == 1);
         let (sequences, logit_rows) = (batch.segments.len(), batch.logit_rows.clone());
-        step.then_some(Key { precision, sequences, logit_rows, weights, keys })
+        let sampled_rows = batch.sampled_rows.iter().map(|&(row, _)| row).collect();
+        step.then_some(Key { precision, sequences, logit_rows, sampled_rows, weights, keys })
     }
 }
 

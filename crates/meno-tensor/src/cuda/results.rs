@@ -1,8 +1,9 @@
 //! Results of a pass that stay on the card until the pass ends, so that the host waits once.
 
 use super::driver::{Gpu, Memory};
+use super::sampling::Sampled;
 use crate::backend::Error;
-use crate::tape::Outputs;
+use crate::tape::{Batch, Outputs};
 use std::sync::Arc;
 
 /// What a result is.
@@ -20,6 +21,8 @@ pub(super) enum Kind {
     NextToken,
     /// The logits, `float[rows][vocab]`.
     Logits,
+    /// Tokens chosen from logits, `Sampled[rows]` of sampling.cu, for the rows of the batch from this one.
+    Sampled { first: usize },
     /// The hidden states, `float[rows][hidden]`.
     Hidden,
 }
@@ -66,7 +69,9 @@ impl Results {
     }
 
     /// Fetches all results, after all work of the pass.
-    pub(super) fn fetch(&mut self, out: &mut Outputs) -> Result<(), Error> {
+    pub(super) fn fetch(&mut self, batch: &Batch, out: &mut Outputs) -> Result<(), Error> {
+        out.logits.clear();
+        out.sampled.clear();
         for Entry { kind, block, offset, len } in self.list.drain(..) {
             let memory = &self.blocks[block];
             let floats = |to: &mut Vec<f32>| {
@@ -87,6 +92,13 @@ impl Results {
                 #[cfg(any(test, feature = "testing"))]
                 Kind::NextToken => out.losses.next_token += sum()?,
                 Kind::Logits => floats(&mut out.logits)?,
+                Kind::Sampled { first } => {
+                    let mut sampled = vec![Sampled::default(); len * 4 / size_of::<Sampled>()];
+                    memory.read(offset, &mut sampled)?;
+                    let rows = batch.sampled_rows[first..].iter();
+                    out.sampled
+                        .extend(sampled.iter().zip(rows).map(|(sampled, (_, sampling))| sampled.token(sampling)));
+                }
                 Kind::Hidden => floats(&mut out.hidden)?,
             }
         }

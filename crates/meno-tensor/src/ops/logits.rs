@@ -4,7 +4,8 @@
 use super::rms_norm::Norm;
 use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};
 
-/// The op: writes the logits of `Batch::logit_rows` of x to `Outputs::logits`. Inference only.
+/// The op: writes the logits of `Batch::logit_rows` of x to `Outputs::logits`, and tokens chosen from the logits of
+/// `Batch::sampled_rows` to `Outputs::sampled`. Inference only.
 pub struct Logits {
     /// Input `[t, hidden]`.
     pub x: Activation,

@@ -1,5 +1,6 @@
 //! The input of one pass: packed sequences, their slots in the KV cache, and the requested results.
 
+use crate::sampling::TokenSampling;
 use std::ops::Range;
 
 /// A run of consecutive tokens of one sequence in the packed rows.
@@ -32,6 +33,9 @@ pub struct Batch {
     pub weights: Vec<f32>,
     /// Rows whose logits are requested, ascending (inference).
     pub logit_rows: Vec<usize>,
+    /// Rows from whose logits the device chooses a token, ascending, if
+    /// [`Backend::samples_rows`](crate::backend::Backend::samples_rows) (inference).
+    pub sampled_rows: Vec<(usize, TokenSampling)>,
     /// The main network's hidden state of every row, for the MTP module (inference).
     pub hidden: Vec<f32>,
 }
@@ -45,6 +49,7 @@ impl Batch {
         self.targets.iter_mut().for_each(Vec::clear);
         self.weights.clear();
         self.logit_rows.clear();
+        self.sampled_rows.clear();
         self.hidden.clear();
     }
 

@@ -1,5 +1,6 @@
 //! The results of a pass, fetched from the device after the pass.
 
+use crate::sampling::SampledToken;
 use std::ops::AddAssign;
 
 /// Sums of losses over a pass.
@@ -43,6 +44,8 @@ pub struct Outputs {
     pub entropies: Vec<f32>,
     /// Logits of [`super::Batch::logit_rows`], `[rows, vocab]`.
     pub logits: Vec<f32>,
+    /// The tokens of [`super::Batch::sampled_rows`]; `None` where the logits are not finite.
+    pub sampled: Vec<Option<SampledToken>>,
     /// Normalized output of the last block for every row, `[t, hidden]`, if the program stores it (inference).
     pub hidden: Vec<f32>,
     /// For every MoE layer: the number of tokens of each routed expert.

@@ -17,7 +17,7 @@ use crate::tape::{Dtype, Score, TokenLoss, token_losses};
 use std::ops::Range;
 
 /// Memory for logits in bytes. Tests have several parts of a few rows each.
-const LOGIT_BYTES: usize = if cfg!(test) { 512 } else { 256 << 20 };
+pub(super) const LOGIT_BYTES: usize = if cfg!(test) { 512 } else { 256 << 20 };
 /// Memory for gradients of logits in bytes: more, because the gradient of the weight is read and written once for each
 /// block of them.
 const GRADIENT_BYTES: usize = if cfg!(test) { 1024 } else { 512 << 20 };
