@@ -3,9 +3,12 @@
 use crate::network::Network;
 use crate::source::{Source, open};
 use crate::{Error, Model, init};
+use half::bf16;
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
-use meno_tensor::tape::Param;
+use meno_tensor::quant::GgmlType;
+use meno_tensor::tape::{Param, Storage};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -19,6 +22,9 @@ pub struct LoadOptions {
     /// If true, matrices of a GGUF file stay in their quantized blocks (inference only) instead of being converted to
     /// f32.
     pub keep_quantized: bool,
+    /// If true, a GPU stores matrices as bf16 alone (inference in bf16 only): a third of the memory of f32 values and
+    /// their copies in bf16.
+    pub bf16_only: bool,
 }
 
 /// Which precision a model is loaded for.
@@ -39,14 +45,15 @@ pub enum LoadPrecision {
 pub struct UnknownLoadPrecision(pub String);
 
 impl LoadPrecision {
-    /// Returns how weights are loaded, and the precision of matrix products. `default` is that of matrices that are not
+    /// Returns how weights are loaded for inference, and the precision of matrix products. `default` is that of matrices that are not
     /// quantized, if none is fixed.
     pub fn resolve(self, default: Precision) -> (LoadOptions, Precision) {
         let (keep_quantized, precision) = match self {
             LoadPrecision::Auto => (true, default),
             LoadPrecision::Fixed(precision) => (false, precision),
         };
-        (LoadOptions { keep_quantized, ..LoadOptions::default() }, precision)
+        let bf16_only = precision == Precision::Bf16;
+        (LoadOptions { keep_quantized, bf16_only, ..LoadOptions::default() }, precision)
     }
 
     fn name(self) -> &'static str {
@@ -99,32 +106,46 @@ impl Model {
         let (config, source) = open(path)?;
         let (network, mut layout) = Network::declare(&config);
         let all: Vec<(Param, String)> = layout.iter().map(|(p, info)| (p, info.name.clone())).collect();
-        let mut quantized = Vec::new();
-        for (p, name) in all.iter().filter(|(p, _)| o.keep_quantized && network.can_quantize(&layout, *p)) {
-            if source.blocks(name)?.is_some() {
+        let (mut quantized, mut rounded) = (Vec::new(), Vec::new());
+        for (p, name) in all.iter().filter(|(p, _)| network.can_quantize(&layout, *p)) {
+            if o.keep_quantized && source.blocks(name)?.is_some() {
                 quantized.push(*p);
+            } else if o.bf16_only && o.device.has_own_memory() {
+                rounded.push(*p);
             }
         }
-        layout.set_quantized(&quantized);
-        // Quantized blocks take about as much memory as in the file.
-        let bytes = match &source {
-            Source::Gguf(gguf) if o.keep_quantized => gguf.bytes() as f64,
-            _ => layout.total() as f64 * 4.0,
-        };
-        init::check_memory(bytes)?;
+        layout.set_storage(&quantized, Storage::Blocks);
+        layout.set_storage(&rounded, Storage::Bf16);
+        if !o.device.has_own_memory() {
+            // Quantized blocks take about as much memory as in the file.
+            init::check_memory(match &source {
+                Source::Gguf(gguf) if o.keep_quantized => gguf.bytes() as f64,
+                _ => layout.total() as f64 * 4.0,
+            })?;
+        }
         let mut model = Model::new(config, network, layout, o.device)?;
         let layout = model.layout().clone();
         let (mut read, total) = (0, layout.count());
         on_read(0, total);
         for (p, name) in all {
-            if layout.is_quantized(p) {
-                let blocks = source.blocks(&name)?.expect("invariant: only matrices in blocks are marked as quantized");
-                source.check_finite(&name)?;
-                model.weights.write_quantized(p, blocks.dtype, blocks.data, &*blocks.row)?;
-            } else {
-                let mut result = Ok(());
-                model.weights.update(p, &mut |values| result = source.read_f32(&name, values))?;
-                result?;
+            match layout.storage(p) {
+                Storage::Blocks => {
+                    let blocks = source.blocks(&name)?.expect("invariant: only these are marked as quantized");
+                    source.check_finite(&name)?;
+                    model.weights.write_quantized(p, blocks.dtype, blocks.data, &*blocks.row)?;
+                }
+                Storage::Bf16 => {
+                    let mut values = vec![0f32; layout.info(p).len()];
+                    source.read_f32(&name, &mut values)?;
+                    let rounded: Vec<bf16> = values.par_iter().map(|&x| bf16::from_f32(x)).collect();
+                    let bytes = bytemuck::cast_slice(&rounded);
+                    model.weights.write_quantized(p, GgmlType::Bf16, bytes, &|row| row)?;
+                }
+                Storage::F32 => {
+                    let mut result = Ok(());
+                    model.weights.update(p, &mut |values| result = source.read_f32(&name, values))?;
+                    result?;
+                }
             }
             read += layout.info(p).len();
             on_read(read, total);

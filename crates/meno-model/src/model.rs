@@ -38,7 +38,9 @@ impl Model {
     /// Like [`Model::random`], on a device.
     pub fn random_on(device: Device, config: Config, seed: u64) -> Result<Model, Error> {
         let (network, layout) = Network::declare(&config);
-        init::check_memory(layout.total() as f64 * 4.0)?;
+        if !device.has_own_memory() {
+            init::check_memory(layout.total() as f64 * 4.0)?;
+        }
         let mut model = Model::new(config, network, layout, device)?;
         init::fill(&mut *model.weights, model.config.initializer_range, seed)?;
         Ok(model)

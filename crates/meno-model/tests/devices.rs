@@ -5,7 +5,7 @@
 #[path = "common/networks.rs"]
 mod networks;
 
-use meno_model::{InferOptions, Model, TrainOptions, contract};
+use meno_model::{Dtype, InferOptions, LoadOptions, Model, TrainOptions, contract};
 use meno_tensor::backend::Pass;
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
@@ -51,6 +51,10 @@ fn gap(a: &[f32], b: &[f32]) -> f32 {
 
 /// Returns the logits after every token, with the tokens fed to the cache in chunks.
 fn decode(model: &mut Model, sequence: &[u32], chunk: usize, absorbed: bool) -> Vec<f32> {
+    decode_in(Precision::F32, model, sequence, chunk, absorbed)
+}
+
+fn decode_in(precision: Precision, model: &mut Model, sequence: &[u32], chunk: usize, absorbed: bool) -> Vec<f32> {
     let o = InferOptions { absorbed };
     let mut executor = model.infer_executor(sequence.len(), o).unwrap();
     let specs = model.cache_specs(o);
@@ -59,7 +63,7 @@ fn decode(model: &mut Model, sequence: &[u32], chunk: usize, absorbed: bool) -> 
     for (i, tokens) in sequence.chunks(chunk).enumerate() {
         let mut batch = Batch::default();
         batch.logit_rows = batch.push(tokens, i * chunk, Some(0)).collect();
-        let pass = Pass::new(Precision::F32, &batch);
+        let pass = Pass::new(precision, &batch);
         logits.extend_from_slice(&executor.forward(&mut *model.weights, pass, Some(&mut cache)).unwrap().logits);
     }
     logits
@@ -136,6 +140,27 @@ fn the_check_of_the_contract_passes() {
             for comparison in contract::check(&mut model, precision, 200).unwrap() {
                 assert!(comparison.equal, "{name} on {device} in {precision}: {comparison:?}");
             }
+        }
+    }
+}
+
+/// Matrices that a GPU stores as bf16 alone are those that a training step rounds: the same logits, a third of the
+/// memory.
+#[test]
+fn weights_stored_as_bf16_have_the_same_bits() {
+    for (name, value) in kinds() {
+        let dir = tempfile::tempdir().unwrap();
+        Model::random(config(&value), 15).unwrap().save(dir.path(), Dtype::Bf16).unwrap();
+        for device in Device::all() {
+            let load = |bf16_only| {
+                let o = LoadOptions { device, bf16_only, ..LoadOptions::default() };
+                Model::load_with(dir.path(), o, &mut |_, _| {}).unwrap()
+            };
+            let [mut all, mut alone] = [false, true].map(load);
+            let logits = |model: &mut Model| decode_in(Precision::Bf16, model, &tokens(9, 4), 3, false);
+            assert_eq!(logits(&mut alone), logits(&mut all), "{name} on {device}");
+            let smaller = alone.weights.bytes() + alone.weights.quantized_bytes() < all.weights.bytes();
+            assert_eq!(smaller, device.has_own_memory(), "{name} on {device}");
         }
     }
 }

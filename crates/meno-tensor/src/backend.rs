@@ -15,7 +15,7 @@ use crate::optim::OptimizerConfig;
 use crate::precision::Precision;
 use crate::quant::GgmlType;
 use crate::sampling::{self, SampledToken, Scratch, TokenSampling};
-use crate::tape::{Activation, Batch, Describe, Dtype, Objective, Outputs, Param, ParamLayout, pages};
+use crate::tape::{Activation, Batch, Describe, Dtype, Objective, Outputs, Param, ParamLayout, Storage, pages};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -86,8 +86,8 @@ pub trait Weights: Any + Send + Sync {
     fn read(&self, p: Param) -> Result<Cow<'_, [f32]>, Error>;
     /// Calls `f` with the values of `p`, which `f` may change.
     fn update(&mut self, p: Param, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error>;
-    /// Sets a quantized parameter from ggml blocks, stored row after row. Row r of the parameter is row `source(r)` of
-    /// `blocks`.
+    /// Sets a parameter that is not stored as f32 from ggml blocks (or values in bf16), stored row after row. Row r of
+    /// the parameter is row `source(r)` of `blocks`.
     fn write_quantized(
         &mut self,
         p: Param,
@@ -236,9 +236,9 @@ pub trait Optimizer: Any + Send {
 /// Returns the bytes of a row of the quantized parameter `p`, for [`Weights::write_quantized`].
 ///
 /// # Panics
-/// Panics if `p` is not quantized or `blocks` does not have its shape; both are bugs of the caller.
+/// Panics if `p` is stored as f32 or `blocks` does not have its shape; both are bugs of the caller.
 pub(crate) fn quantized_row_bytes(layout: &ParamLayout, p: Param, dtype: GgmlType, blocks: &[u8]) -> usize {
-    assert!(layout.is_quantized(p), "invariant: {} was marked as quantized", layout.info(p).name);
+    assert!(layout.storage(p) != Storage::F32, "invariant: {} was marked as quantized", layout.info(p).name);
     let [rows, cols] = layout.info(p).matrix_shape();
     assert!(cols.is_multiple_of(dtype.block_elements()), "invariant: a row of {cols} is whole blocks");
     let row_bytes = cols / dtype.block_elements() * dtype.block_bytes();

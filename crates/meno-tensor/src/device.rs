@@ -28,6 +28,11 @@ impl Device {
             Device::Cuda(_) => Precision::Bf16,
         }
     }
+
+    /// Returns true if weights lie in memory of the device, not in the host's.
+    pub fn has_own_memory(self) -> bool {
+        matches!(self, Device::Cuda(_))
+    }
 }
 
 impl fmt::Display for Device {

@@ -12,7 +12,7 @@ mod program;
 
 pub use batch::{Batch, IGNORE, Segment};
 pub use builder::Builder;
-pub use layout::{Param, ParamInfo, ParamLayout};
+pub use layout::{Param, ParamInfo, ParamLayout, Storage};
 pub(crate) use objective::token_losses;
 pub use objective::{CrossEntropy, Objective, Score, TokenLoss};
 pub use op::{Activation, Describe, Dtype, IntTensor, Io};

@@ -211,7 +211,7 @@ fn quantized(dtype: GgmlType, layer: Layer) -> Vec<(Vec<f32>, Vec<f32>)> {
         let x = (layer == Layer::Linear).then(|| TestInput::input(b, p, cols));
         let weight = p.declare("w", &[rows, cols]);
         p.mark_linear(weight);
-        p.set_quantized(&[weight]);
+        p.set_storage(&[weight], Storage::Blocks);
         match x {
             None if layer == Layer::NextEmbedding => Embedding::push_next(b, p, weight),
             None => Embedding::push(b, p, weight),

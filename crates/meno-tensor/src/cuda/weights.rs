@@ -1,4 +1,5 @@
-//! Weights on the card: f32 values, a copy of them in bf16 for products, and quantized parameters.
+//! Weights on the card: f32 values, a copy of them in bf16 for products, and for inference parameters that are stored as
+//! bf16 alone, or quantized.
 //!
 //! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others, and the
 //! experts, become matrices of bf16; their blocks stay in the host's memory for the look-up of rows
@@ -10,7 +11,7 @@ use super::driver::{Arg, Gpu, Launch, Memory};
 use crate::backend::{Buffer, Error, Weights, own, own_mut, quantized_row_bytes};
 use crate::precision::Precision;
 use crate::quant::{GgmlType, dequant};
-use crate::tape::{Dtype, Param, ParamInfo, ParamLayout};
+use crate::tape::{Dtype, Param, ParamInfo, ParamLayout, Storage};
 use half::bf16;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -46,6 +47,8 @@ pub(super) struct CudaWeights {
     rounded: Option<Memory>,
     /// True if `rounded` has the current values.
     current: bool,
+    /// The values that are stored as bf16.
+    bf16: Memory,
     /// Quantized parameters, indexed by parameter.
     quantized: Vec<Option<Quantized>>,
 }
@@ -53,8 +56,9 @@ pub(super) struct CudaWeights {
 impl CudaWeights {
     pub(super) fn new(gpu: &Arc<Gpu>, layout: Arc<ParamLayout>) -> Result<Self, Error> {
         let values = CudaBuffer::new(gpu, layout.total(), "the weights")?;
+        let bf16 = gpu.zeroed(layout.bf16_total() * size_of::<bf16>(), "the weights in bf16")?;
         let quantized = layout.iter().map(|_| None).collect();
-        Ok(CudaWeights { gpu: gpu.clone(), layout, values, rounded: None, current: false, quantized })
+        Ok(CudaWeights { gpu: gpu.clone(), layout, values, rounded: None, current: false, bf16, quantized })
     }
 
     /// Returns the f32 values of all parameters.
@@ -101,6 +105,7 @@ impl CudaWeights {
             return (quantized.memory.at(), Dtype::Bf16);
         }
         match precision {
+            _ if self.layout.storage(p) == Storage::Bf16 => (self.bf16_at(p), Dtype::Bf16),
             Precision::F32 => (self.at(p), Dtype::F32),
             Precision::Bf16 => {
                 let rounded = self.rounded.as_ref().filter(|_| self.current);
@@ -108,6 +113,19 @@ impl CudaWeights {
                 let start = self.layout.info(p).range().start;
                 (rounded.at() + (start * size_of::<bf16>()) as u64, Dtype::Bf16)
             }
+        }
+    }
+
+    /// Returns the address of the values of `p`, which are stored as bf16.
+    fn bf16_at(&self, p: Param) -> u64 {
+        self.bf16.at() + (self.layout.info(p).range().start * size_of::<bf16>()) as u64
+    }
+
+    /// Returns the address and the type of a table of rows that is not quantized.
+    pub(super) fn table(&self, p: Param) -> (u64, Dtype) {
+        match self.layout.storage(p) {
+            Storage::Bf16 => (self.bf16_at(p), Dtype::Bf16),
+            _ => (self.at(p), Dtype::F32),
         }
     }
 
@@ -132,7 +150,7 @@ impl CudaWeights {
     }
 
     fn assert_plain(&self, p: Param) {
-        assert!(!self.layout.is_quantized(p), "invariant: {} has no f32 values", self.layout.info(p).name);
+        assert!(self.layout.storage(p) == Storage::F32, "invariant: {} has no f32 values", self.layout.info(p).name);
     }
 }
 
@@ -158,6 +176,11 @@ impl Weights for CudaWeights {
         let row_bytes = quantized_row_bytes(&self.layout, p, dtype, blocks);
         let [rows, cols] = self.layout.info(p).matrix_shape();
         let row_of = |r: usize| &blocks[source(r) * row_bytes..][..row_bytes];
+        if self.layout.storage(p) == Storage::Bf16 {
+            assert!(dtype == GgmlType::Bf16, "invariant: {dtype:?} is rounded to bf16 by the caller");
+            let values: Vec<u8> = (0..rows).flat_map(|r| row_of(r)).copied().collect();
+            return self.bf16.write(self.layout.info(p).range().start * size_of::<bf16>(), &values);
+        }
         if let Some(format) = Format::of(dtype).filter(|_| !self.layout.info(p).name.contains(EXPERTS)) {
             let (blocks, memory) = Blocks::upload(&self.gpu, format, [rows, cols], row_of)?;
             self.quantized[p.index()] = Some(Quantized { memory, content: Content::Blocks(blocks) });
@@ -205,7 +228,7 @@ impl Weights for CudaWeights {
         self.layout.total() * size_of::<f32>()
     }
     fn quantized_bytes(&self) -> usize {
-        self.quantized.iter().flatten().map(|q| q.memory.bytes()).sum()
+        self.bf16.bytes() + self.quantized.iter().flatten().map(|q| q.memory.bytes()).sum::<usize>()
     }
 }
 

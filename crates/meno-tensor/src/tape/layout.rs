@@ -13,6 +13,18 @@ impl Param {
     }
 }
 
+/// How the values of a parameter are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// As f32: the only form that can be trained and saved.
+    #[default]
+    F32,
+    /// As bf16, without f32 values: inference on a GPU.
+    Bf16,
+    /// In the quantized blocks of a file: inference.
+    Blocks,
+}
+
 /// Name, shape and role of one parameter.
 #[derive(Clone, Debug)]
 pub struct ParamInfo {
@@ -28,7 +40,7 @@ pub struct ParamInfo {
     /// The number of weights, starting with this one, that are fused into one matrix; 0 if an earlier weight's group
     /// includes it.
     fused: usize,
-    quantized: bool,
+    storage: Storage,
 }
 
 impl ParamInfo {
@@ -40,7 +52,8 @@ impl ParamInfo {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Returns its place in a block of all parameters: weights, gradients, optimizer moments. Empty if it is quantized.
+    /// Returns its place in a block of all parameters in f32 (weights, gradients, optimizer moments) or, if it is stored
+    /// as bf16, in a block of all such parameters. Empty if it is quantized.
     pub fn range(&self) -> Range<usize> {
         self.range.clone()
     }
@@ -56,6 +69,7 @@ impl ParamInfo {
 pub struct ParamLayout {
     infos: Vec<ParamInfo>,
     total: usize,
+    bf16_total: usize,
 }
 
 impl ParamLayout {
@@ -68,7 +82,7 @@ impl ParamLayout {
             range: 0..0,
             linear: false,
             fused: 1,
-            quantized: false,
+            storage: Storage::F32,
         };
         self.infos.push(info);
         self.place(self.infos.len() - 1);
@@ -77,33 +91,44 @@ impl ParamLayout {
 
     /// Places parameter `i` after those placed before.
     fn place(&mut self, i: usize) {
-        let len = if self.infos[i].quantized { 0 } else { self.infos[i].len() };
-        self.infos[i].range = self.total..self.total + len;
-        self.total = (self.total + len).next_multiple_of(16);
+        let len = self.infos[i].len();
+        let (total, len) = match self.infos[i].storage {
+            Storage::F32 => (&mut self.total, len),
+            Storage::Bf16 => (&mut self.bf16_total, len),
+            Storage::Blocks => (&mut self.total, 0),
+        };
+        self.infos[i].range = *total..*total + len;
+        *total = (*total + len).next_multiple_of(16);
     }
 
-    /// Marks weights of linear layers, or tables of rows, as quantized: they keep the blocks of their file and cannot
-    /// be trained. Weights fused with them are no longer fused. Call it before weights are allocated.
-    pub fn set_quantized(&mut self, params: &[Param]) {
-        params.iter().for_each(|p| self.infos[p.index()].quantized = true);
+    /// Sets how weights of linear layers, or tables of rows, are stored. Weights that are fused with others stay fused
+    /// if all are stored alike, but not in blocks. Call it before weights are allocated.
+    pub fn set_storage(&mut self, params: &[Param], storage: Storage) {
+        params.iter().for_each(|p| self.infos[p.index()].storage = storage);
         for i in 0..self.infos.len() {
             let group = i..i + self.infos[i].fused;
-            if self.infos[group.clone()].iter().any(|info| info.quantized) {
+            let first = self.infos[i].storage;
+            if self.infos[group.clone()].iter().any(|info| info.storage != first || first == Storage::Blocks) {
                 self.infos[group].iter_mut().for_each(|info| info.fused = 1);
             }
         }
-        self.total = 0;
+        (self.total, self.bf16_total) = (0, 0);
         (0..self.infos.len()).for_each(|i| self.place(i));
     }
 
-    /// Returns true if `p` is quantized.
-    pub fn is_quantized(&self, p: Param) -> bool {
-        self.infos[p.index()].quantized
+    /// Returns how `p` is stored.
+    pub fn storage(&self, p: Param) -> Storage {
+        self.infos[p.index()].storage
     }
 
-    /// Returns true if any parameter is quantized. Such a network cannot be trained or saved.
-    pub fn has_quantized(&self) -> bool {
-        self.infos.iter().any(|info| info.quantized)
+    /// Returns true if `p` is stored in quantized blocks.
+    pub fn is_quantized(&self, p: Param) -> bool {
+        self.storage(p) == Storage::Blocks
+    }
+
+    /// Returns true if all parameters are stored as f32. Other networks cannot be trained or saved.
+    pub fn is_f32(&self) -> bool {
+        self.infos.iter().all(|info| info.storage == Storage::F32)
     }
 
     /// Marks `p` as the right-hand side of products `x · pᵀ`: every linear layer, and a tied head.
@@ -166,9 +191,15 @@ impl ParamLayout {
         &self.infos[p.index()]
     }
 
-    /// Returns the length of a block of all parameters: their values and the padding between them.
+    /// Returns the length of a block of all parameters that are stored as f32: their values and the padding between
+    /// them.
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// Like [`ParamLayout::total`], for the parameters that are stored as bf16.
+    pub fn bf16_total(&self) -> usize {
+        self.bf16_total
     }
 
     /// Returns the number of values of all parameters together.

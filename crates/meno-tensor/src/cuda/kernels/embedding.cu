@@ -1,10 +1,10 @@
-// Token embedding: rows of a table, and the gradient of the table. CPU: cpu/ops/embedding.rs.
+// Token embedding: rows of a table in f32 or bf16, and the gradient of the table. CPU: cpu/ops/embedding.rs.
 #include "rows.cuh"
 
 // y[i] = table[tokens[i]], or table[i] without tokens. With segments (start, length, ...): y[i] = table[tokens[i + 1]],
 // and zero for the last row of a segment. A block copies 1024 columns of a row.
-template <class Y>
-__device__ void embedding(Y* y, const float* table, const int* tokens, const int* row_segments, const int4* segments,
+template <class Y, class T>
+__device__ void embedding(Y* y, const T* table, const int* tokens, const int* row_segments, const int4* segments,
                           int cols, int ldy, int vector) {
     const int row = blockIdx.x, j = (blockIdx.y * 256 + threadIdx.x) * 4;
     if (j >= cols) return;
@@ -21,13 +21,23 @@ __device__ void embedding(Y* y, const float* table, const int* tokens, const int
     store4(y + (long long)row * ldy, j, cols, vector, value);
 }
 
-KERNEL(256, embedding_f32)
+KERNEL(256, embedding_f32_f32)
 (float* y, const float* table, const int* tokens, const int* row_segments, const int4* segments, int cols, int ldy,
  int vector) {
     embedding(y, table, tokens, row_segments, segments, cols, ldy, vector);
 }
-KERNEL(256, embedding_bf16)
+KERNEL(256, embedding_f32_bf16)
 (bf16* y, const float* table, const int* tokens, const int* row_segments, const int4* segments, int cols, int ldy,
+ int vector) {
+    embedding(y, table, tokens, row_segments, segments, cols, ldy, vector);
+}
+KERNEL(256, embedding_bf16_f32)
+(float* y, const bf16* table, const int* tokens, const int* row_segments, const int4* segments, int cols, int ldy,
+ int vector) {
+    embedding(y, table, tokens, row_segments, segments, cols, ldy, vector);
+}
+KERNEL(256, embedding_bf16_bf16)
+(bf16* y, const bf16* table, const int* tokens, const int* row_segments, const int4* segments, int cols, int ldy,
  int vector) {
     embedding(y, table, tokens, row_segments, segments, cols, ldy, vector);
 }

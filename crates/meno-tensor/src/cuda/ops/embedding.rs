@@ -4,8 +4,9 @@ use super::Kernels;
 use crate::backend::{Error, Weights};
 use crate::cuda::blocks::Blocks;
 use crate::cuda::context::Ctx;
-use crate::cuda::driver::Launch;
+use crate::cuda::driver::{Launch, suffix};
 use crate::ops::embedding::Embedding;
+use crate::tape::Dtype;
 
 /// Columns of a row that a block copies or adds.
 const BLOCK_COLS: usize = 1024;
@@ -93,9 +94,9 @@ impl Kernels for Embedding {
         }
         let y = ctx.act(self.y);
         let quantized = if ctx.weights.layout().is_quantized(self.weight) { quantized(self, ctx)? } else { None };
-        let (table, [tokens, row_segments, segments]) = match quantized {
-            Some(rows) => (rows, [0; 3]),
-            None => (ctx.values(self.weight).at, tokens(self, ctx)),
+        let ((table, dtype), [tokens, row_segments, segments]) = match quantized {
+            Some(rows) => ((rows, Dtype::F32), [0; 3]),
+            None => (ctx.weights.table(self.weight), tokens(self, ctx)),
         };
         let args = [
             y.into(),
@@ -107,7 +108,7 @@ impl Kernels for Embedding {
             y.ld.into(),
             y.in_fours().into(),
         ];
-        ctx.launch(&format!("embedding_{}", y.suffix()), launch(ctx.rows, self.hidden), args)
+        ctx.launch(&format!("embedding_{}_{}", suffix(dtype), y.suffix()), launch(ctx.rows, self.hidden), args)
     }
     fn backward(&self, ctx: &mut Ctx) -> Result<(), Error> {
         let (dy, dtable) = (ctx.grad(self.y), ctx.param_grad(self.weight));
