@@ -16,7 +16,7 @@ use crate::ops::{Builder, Program};
 use crate::pool;
 use crate::precision::Precision;
 use crate::rng::Rng;
-use crate::tape::{Activation, Batch, Losses, Mode, Objective, Param, ParamInfo, ParamLayout, TokenLoss};
+use crate::tape::{Activation, Batch, Losses, Mode, Objective, Param, ParamInfo, ParamLayout, Storage, TokenLoss};
 use std::sync::Arc;
 
 /// Upper bound (exclusive) of token ids in test batches.
@@ -138,7 +138,8 @@ impl Net {
         let backend = device.open().expect("the device opens");
         let mut weights = backend.weights(Arc::new(layout)).expect("room for the weights");
         let mut rng = Rng::new(&[rows as u64, 5]);
-        for (p, info) in weights.layout().clone().iter() {
+        let layout = weights.layout().clone();
+        for (p, info) in layout.iter().filter(|(p, _)| layout.storage(*p) == Storage::F32) {
             let gain = info.name.contains("norm");
             let mut value = || if gain { 1.0 + 0.3 * rng.normal() } else { rng.normal() };
             weights.update(p, &mut |w| w.iter_mut().for_each(|x| *x = value())).expect("it takes values");

@@ -56,6 +56,11 @@ impl Blocks {
         Blocks { rows: rows.len(), records, supers, ..self }
     }
 
+    /// Returns the address of a whole matrix: the records, behind which the scales of 256 columns lie.
+    pub(super) fn at(&self) -> u64 {
+        self.records
+    }
+
     /// Returns the arguments by which kernels find the records: two pointers, and the number of tiles side by side.
     pub(super) fn args(&self) -> [Arg; 3] {
         [self.records.into(), self.supers.into(), self.chunks().into()]

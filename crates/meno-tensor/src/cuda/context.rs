@@ -70,8 +70,8 @@ pub(super) enum Weight {
 }
 
 impl Weight {
-    /// Returns a weight that is kept dense: one that is trained, an expert's, or one that is absorbed in attention,
-    /// which no network quantizes.
+    /// Returns a weight that is kept dense: one that is trained, or one that is absorbed in attention, which no network
+    /// quantizes.
     pub(super) fn dense(self) -> Tensor {
         match self {
             Weight::Dense(matrix) => matrix,

@@ -1,9 +1,8 @@
 //! Weights on the card: f32 values, a copy of them in bf16 for products, and for inference parameters that are stored as
 //! bf16 alone, or quantized.
 //!
-//! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others, and the
-//! experts, become matrices of bf16; their blocks stay in the host's memory for the look-up of rows
-//! ([`CudaWeights::rows`]).
+//! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others become matrices
+//! of bf16; their blocks stay in the host's memory for the look-up of rows ([`CudaWeights::rows`]), but for experts.
 
 use super::blocks::{Blocks, Format};
 use super::buffer::CudaBuffer;
@@ -30,12 +29,12 @@ enum Content {
     Dense {
         dtype: GgmlType,
         row_bytes: usize,
-        /// The blocks, row after row, on the host.
+        /// The blocks, row after row, on the host. Empty for experts, whose rows nobody looks up.
         blocks: Vec<u8>,
     },
 }
 
-/// Part of the names of the experts' matrices. Their kernels find dense matrices by their addresses.
+/// Part of the names of the experts' matrices.
 const EXPERTS: &str = ".experts.";
 
 /// All parameters of a network.
@@ -181,16 +180,21 @@ impl Weights for CudaWeights {
             let values: Vec<u8> = (0..rows).flat_map(|r| row_of(r)).copied().collect();
             return self.bf16.write(self.layout.info(p).range().start * size_of::<bf16>(), &values);
         }
-        if let Some(format) = Format::of(dtype).filter(|_| !self.layout.info(p).name.contains(EXPERTS)) {
+        let expert = self.layout.info(p).name.contains(EXPERTS);
+        // Products of experts with other sizes are not those of tensor cores, and have other bits.
+        let kept = !expert || [rows, cols].iter().all(|size| size.is_multiple_of(8));
+        if let Some(format) = Format::of(dtype).filter(|_| kept) {
             let (blocks, memory) = Blocks::upload(&self.gpu, format, [rows, cols], row_of)?;
             self.quantized[p.index()] = Some(Quantized { memory, content: Content::Blocks(blocks) });
             return Ok(());
         }
         let memory = self.gpu.allocate(rows * cols * size_of::<bf16>(), "quantized weights")?;
-        let mut sorted = Vec::with_capacity(blocks.len());
+        let mut sorted = Vec::new();
         let (mut row, mut rounded) = (vec![0.0; cols], Vec::with_capacity(rows * cols));
         for r in 0..rows {
-            sorted.extend_from_slice(row_of(r));
+            if !expert {
+                sorted.extend_from_slice(row_of(r));
+            }
             dequant::dequantize(dtype, row_of(r), &mut row);
             rounded.extend(row.iter().map(|&x| bf16::from_f32(x)));
         }

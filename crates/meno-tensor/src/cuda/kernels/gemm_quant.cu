@@ -6,22 +6,7 @@
 #include "gemm.cuh"
 #include "quant.cuh"
 
-// The four registers of mma.sync's first operand from a lane's elements of a step.
-template <class Q> __device__ __forceinline__ void fragment(uint32_t (&a)[4], const Q& lane, int step) {
-    float v[8];
-    lane.values(v, step);
-#pragma unroll
-    for (int i = 0; i < 4; i++) a[i] = pack2(v[i * 2], v[i * 2 + 1]);
-}
-
-// Starts the copies of 64 k of a tile of w by a warp, and of the rows of x by the block.
-template <class Q>
-__device__ __forceinline__ void load_record(uint32_t to, const Blocks<Q>& w, int tile, int chunk) {
-    const byte *record = w.record(tile, chunk), *super = w.super(tile, chunk);
-#pragma unroll
-    for (int i = threadIdx.x % 32; i < (Q::BYTES + Q::SUPERS) / 16; i += 32)
-        cp_async16(to + i * 16, i < Q::BYTES / 16 ? record + i * 16 : super + (i * 16 - Q::BYTES));
-}
+// Starts the copies of 64 k of the rows of x by the block.
 template <int COLS> __device__ __forceinline__ void load_x(uint32_t to, Matrix x, int k0, int k) {
     for (int i = threadIdx.x; i < COLS * 8; i += blockDim.x) {
         const int row = i / 8, column = k0 + i % 8 * 8;

@@ -155,3 +155,20 @@ template <class Q> struct Blocks {
         return supers + (tile * (long long)(chunks / 4) + chunk / 4) * Q::SUPERS;
     }
 };
+
+// The four registers of mma.sync's first operand from a lane's elements of a step.
+template <class Q> __device__ __forceinline__ void fragment(uint32_t (&a)[4], const Q& lane, int step) {
+    float v[8];
+    lane.values(v, step);
+#pragma unroll
+    for (int i = 0; i < 4; i++) a[i] = pack2(v[i * 2], v[i * 2 + 1]);
+}
+
+// Starts the copies of 64 k of a tile of w by a warp.
+template <class Q>
+__device__ __forceinline__ void load_record(uint32_t to, const Blocks<Q>& w, int tile, int chunk) {
+    const byte *record = w.record(tile, chunk), *super = w.super(tile, chunk);
+#pragma unroll
+    for (int i = threadIdx.x % 32; i < (Q::BYTES + Q::SUPERS) / 16; i += 32)
+        cp_async16(to + i * 16, i < Q::BYTES / 16 ? record + i * 16 : super + (i * 16 - Q::BYTES));
+}

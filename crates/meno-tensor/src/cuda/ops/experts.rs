@@ -5,6 +5,8 @@
 //! rows, and a list made on the card says which tile a block has, if any. Whether tensor cores multiply depends on the
 //! types and widths only, so that a row has the same bits in every batch.
 
+mod quantized;
+
 use super::Kernels;
 use super::dispatch::Order;
 use crate::backend::Error;
@@ -154,16 +156,24 @@ impl<'a> Pass<'a> {
             ctx.launch("experts_mma_swiglu", launch, args)?;
         } else {
             self.rows_product(ctx, "forward", [gate_up, x, tiles], w, [2 * width, hidden])?;
-            let name = format!("experts_swiglu_{}", suffix(self.dtype));
-            let launch = Launch { grid: [self.rows, width.div_ceil(256)], threads: 256, shared: 0 };
-            ctx.launch(&name, launch, [h.into(), gate_up.into(), width.into()])?;
+            self.swiglu(ctx, h, gate_up)?;
         }
         Ok(h)
+    }
+
+    /// h = silu(gate) ⊙ up.
+    fn swiglu(&self, ctx: &Ctx, h: u64, gate_up: u64) -> Result<(), Error> {
+        let (width, name) = (self.op.width, format!("experts_swiglu_{}", suffix(self.dtype)));
+        let launch = Launch { grid: [self.rows, width.div_ceil(256)], threads: 256, shared: 0 };
+        ctx.launch(&name, launch, [h.into(), gate_up.into(), width.into()])
     }
 }
 
 impl Kernels for Experts {
     fn forward(&self, ctx: &mut Ctx) -> Result<(), Error> {
+        if quantized::has_blocks(self, ctx) {
+            return quantized::forward(self, ctx);
+        }
         let pass = Pass::new(self, ctx);
         let [gate_up, down] = pass.weights(ctx)?;
         let [x, y] = [self.sorted.rows, self.y].map(|act| ctx.act(act).at);
