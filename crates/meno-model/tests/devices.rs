@@ -5,6 +5,8 @@
 #[path = "common/networks.rs"]
 mod networks;
 
+use meno_model::convert::Checkpoint;
+use meno_model::gguf::FileType;
 use meno_model::{Dtype, InferOptions, LoadOptions, Model, TrainOptions, contract};
 use meno_tensor::backend::Pass;
 use meno_tensor::device::Device;
@@ -18,8 +20,19 @@ const LOSS: CrossEntropy = CrossEntropy { head_scale: [1.0, 0.3] };
 fn kinds() -> Vec<(&'static str, Value)> {
     let mut direct = deepseek_v3();
     direct["q_lora_rank"] = Value::Null;
-    let mut qwen3_moe = qwen2();
-    for (key, value) in [
+    vec![
+        ("deepseek_v3", deepseek_v3()),
+        ("deepseek_v3 without q_lora", direct),
+        ("llama", llama()),
+        ("qwen2", qwen2()),
+        ("granite", granite()),
+        ("qwen3_moe", qwen3_moe()),
+    ]
+}
+
+fn qwen3_moe() -> Value {
+    let mut value = qwen2();
+    for (key, x) in [
         ("model_type", json!("qwen3_moe")),
         ("head_dim", json!(8)),
         ("num_experts", json!(6)),
@@ -30,16 +43,9 @@ fn kinds() -> Vec<(&'static str, Value)> {
         ("mlp_only_layers", json!([])),
         ("tie_word_embeddings", json!(false)),
     ] {
-        qwen3_moe[key] = value;
+        value[key] = x;
     }
-    vec![
-        ("deepseek_v3", deepseek_v3()),
-        ("deepseek_v3 without q_lora", direct),
-        ("llama", llama()),
-        ("qwen2", qwen2()),
-        ("granite", granite()),
-        ("qwen3_moe", qwen3_moe),
-    ]
+    value
 }
 
 /// Returns the largest difference, relative to the largest value.
@@ -161,6 +167,35 @@ fn weights_stored_as_bf16_have_the_same_bits() {
             assert_eq!(logits(&mut alone), logits(&mut all), "{name} on {device}");
             let smaller = alone.weights.bytes() + alone.weights.quantized_bytes() < all.weights.bytes();
             assert_eq!(smaller, device.has_own_memory(), "{name} on {device}");
+        }
+    }
+}
+
+/// A GPU multiplies the matrices of a GGUF file as they are stored, those of experts too: the bits of products with
+/// their values in bf16, and less than half the memory of those.
+#[test]
+fn quantized_experts_have_the_bits_of_dense_ones() {
+    // Experts in Q4_K and Q6_K; in Q4_K, Q5_0 and Q8_0.
+    for width in [256, 64] {
+        let mut value = qwen3_moe();
+        value["hidden_size"] = json!(256);
+        value["moe_intermediate_size"] = json!(width);
+        let dir = tempfile::tempdir().unwrap();
+        Model::random(config(&value), 16).unwrap().save(dir.path(), Dtype::Bf16).unwrap();
+        let (path, file_type) = (dir.path().join("model.gguf"), FileType::parse("q4_k_m").unwrap());
+        let checkpoint = Checkpoint::open(dir.path(), None).unwrap();
+        let metadata = checkpoint.metadata(file_type).unwrap();
+        checkpoint.write_gguf(&path, file_type, &metadata, &mut |_, _, _| {}).unwrap();
+        for device in Device::all().into_iter().filter(|device| device.has_own_memory()) {
+            let load = |keep_quantized| {
+                let o = LoadOptions { device, keep_quantized, ..LoadOptions::default() };
+                Model::load_with(&path, o, &mut |_, _| {}).unwrap()
+            };
+            let [mut quantized, mut dense] = [true, false].map(load);
+            let logits = |model: &mut Model| decode_in(Precision::Bf16, model, &tokens(9, 4), 3, false);
+            assert_eq!(logits(&mut quantized), logits(&mut dense), "experts of width {width} on {device}");
+            let (bytes, f32_bytes) = (quantized.weights.quantized_bytes(), dense.weights.bytes());
+            assert!(bytes < f32_bytes / 4, "{bytes} bytes on {device}, {f32_bytes} in f32");
         }
     }
 }

@@ -19,8 +19,8 @@ use std::collections::HashMap;
 /// Stages of the kernels, and the rows of x in a piece, as in experts_quant.cu.
 const STAGES: usize = 6;
 const PIECE: usize = 16;
-/// Warps that keep a large card busy: four for each of the 132 multiprocessors of an H100, which run four at a time.
-const BUSY: usize = 4 * 4 * 132;
+/// Warps that keep a large card busy: 16 for each of the 132 multiprocessors of an H100. Tests have fewer.
+const BUSY: usize = if cfg!(test) { 32 } else { 16 * 132 };
 
 /// A matrix of every expert, in blocks of one type.
 #[derive(Clone, Copy, Debug)]
