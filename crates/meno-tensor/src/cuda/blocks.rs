@@ -5,14 +5,15 @@
 
 mod format;
 mod layout;
+mod slabs;
 
 use format::TILE_COLS;
 pub(super) use format::{Format, TILE_ROWS};
+pub(super) use slabs::Slabs;
 
-use super::driver::{Arg, Gpu, Launch, Memory};
+use super::driver::{Arg, Gpu, Launch};
 use crate::backend::Error;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// A quantized matrix on the card, `[rows, cols]`, or whole tiles of its rows.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +30,17 @@ pub(super) struct Blocks {
 impl Blocks {
     /// Copies a matrix to the card. `row` returns the blocks of a row, as in a GGUF file.
     pub(super) fn upload<'a>(
-        gpu: &Arc<Gpu>,
+        slabs: &mut Slabs,
         format: &'static Format,
         [rows, cols]: [usize; 2],
         row: impl Fn(usize) -> &'a [u8] + Sync,
-    ) -> Result<(Blocks, Memory), Error> {
+    ) -> Result<Blocks, Error> {
         let [records, supers] = layout::pack(format, [rows, cols], row);
-        let memory = gpu.allocate(records.len() + supers.len(), "quantized weights")?;
-        memory.write(0, &records)?;
-        memory.write(records.len(), &supers)?;
-        let at = memory.at();
-        Ok((Blocks { format, rows, cols, records: at, supers: at + records.len() as u64 }, memory))
+        let at = slabs.take(records.len() + supers.len())?;
+        let behind = at + records.len() as u64;
+        slabs.gpu.write(at, &records)?;
+        slabs.gpu.write(behind, &supers)?;
+        Ok(Blocks { format, rows, cols, records: at, supers: behind })
     }
 
     /// Returns the number of tiles side by side.

@@ -4,7 +4,7 @@
 //! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others become matrices
 //! of bf16; their blocks stay in the host's memory for the look-up of rows ([`CudaWeights::rows`]), but for experts.
 
-use super::blocks::{Blocks, Format};
+use super::blocks::{Blocks, Format, Slabs};
 use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory};
 use crate::backend::{Buffer, Error, Weights, own, own_mut, quantized_row_bytes};
@@ -17,16 +17,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// A quantized parameter, in the card's memory.
-struct Quantized {
-    memory: Memory,
-    content: Content,
-}
-
-/// What the memory of a quantized parameter has.
-enum Content {
+enum Quantized {
     Blocks(Blocks),
     /// `[rows, cols]` in bf16.
     Dense {
+        memory: Memory,
         dtype: GgmlType,
         row_bytes: usize,
         /// The blocks, row after row, on the host. Empty for experts, whose rows nobody looks up.
@@ -50,6 +45,8 @@ pub(super) struct CudaWeights {
     bf16: Memory,
     /// Quantized parameters, indexed by parameter.
     quantized: Vec<Option<Quantized>>,
+    /// The memory of those that are kept in blocks.
+    slabs: Slabs,
 }
 
 impl CudaWeights {
@@ -57,7 +54,8 @@ impl CudaWeights {
         let values = CudaBuffer::new(gpu, layout.total(), "the weights")?;
         let bf16 = gpu.zeroed(layout.bf16_total() * size_of::<bf16>(), "the weights in bf16")?;
         let quantized = layout.iter().map(|_| None).collect();
-        Ok(CudaWeights { gpu: gpu.clone(), layout, values, rounded: None, current: false, bf16, quantized })
+        let (gpu, slabs) = (gpu.clone(), Slabs::new(gpu));
+        Ok(CudaWeights { gpu, layout, values, rounded: None, current: false, bf16, quantized, slabs })
     }
 
     /// Returns the f32 values of all parameters.
@@ -91,17 +89,18 @@ impl CudaWeights {
 
     /// Returns the matrix `p`, if it is kept in blocks.
     pub(super) fn blocks(&self, p: Param) -> Option<Blocks> {
-        match self.quantized(p)?.content {
-            Content::Blocks(blocks) => Some(blocks),
-            Content::Dense { .. } => None,
+        match *self.quantized(p)? {
+            Quantized::Blocks(blocks) => Some(blocks),
+            Quantized::Dense { .. } => None,
         }
     }
 
     /// Returns the address and the type of the matrix `p`, which is not kept in blocks, for products in `precision`.
     pub(super) fn matrix(&self, p: Param, precision: Precision) -> (u64, Dtype) {
-        if let Some(quantized) = self.quantized(p) {
-            assert!(matches!(quantized.content, Content::Dense { .. }), "invariant: the caller reads no blocks");
-            return (quantized.memory.at(), Dtype::Bf16);
+        match self.quantized(p) {
+            Some(Quantized::Dense { memory, .. }) => return (memory.at(), Dtype::Bf16),
+            Some(Quantized::Blocks(_)) => unreachable!("invariant: the caller reads no blocks"),
+            None => {}
         }
         match precision {
             _ if self.layout.storage(p) == Storage::Bf16 => (self.bf16_at(p), Dtype::Bf16),
@@ -130,7 +129,7 @@ impl CudaWeights {
 
     /// Returns rows of a quantized table that is not kept in blocks, dequantized; `None` if `p` is no such table.
     pub(super) fn rows(&self, p: Param, rows: impl Iterator<Item = usize>) -> Option<Vec<f32>> {
-        let Content::Dense { dtype, row_bytes, ref blocks } = self.quantized(p)?.content else { return None };
+        let Quantized::Dense { dtype, row_bytes, ref blocks, .. } = *self.quantized(p)? else { return None };
         let [_, cols] = self.layout.info(p).matrix_shape();
         let mut values = Vec::new();
         for row in rows {
@@ -184,8 +183,8 @@ impl Weights for CudaWeights {
         // Products of experts with other sizes are not those of tensor cores, and have other bits.
         let kept = !expert || [rows, cols].iter().all(|size| size.is_multiple_of(8));
         if let Some(format) = Format::of(dtype).filter(|_| kept) {
-            let (blocks, memory) = Blocks::upload(&self.gpu, format, [rows, cols], row_of)?;
-            self.quantized[p.index()] = Some(Quantized { memory, content: Content::Blocks(blocks) });
+            let blocks = Blocks::upload(&mut self.slabs, format, [rows, cols], row_of)?;
+            self.quantized[p.index()] = Some(Quantized::Blocks(blocks));
             return Ok(());
         }
         let memory = self.gpu.allocate(rows * cols * size_of::<bf16>(), "quantized weights")?;
@@ -199,8 +198,7 @@ impl Weights for CudaWeights {
             rounded.extend(row.iter().map(|&x| bf16::from_f32(x)));
         }
         memory.write(0, &rounded)?;
-        let content = Content::Dense { dtype, row_bytes, blocks: sorted };
-        self.quantized[p.index()] = Some(Quantized { memory, content });
+        self.quantized[p.index()] = Some(Quantized::Dense { memory, dtype, row_bytes, blocks: sorted });
         Ok(())
     }
     fn read_all(&self) -> Result<Cow<'_, [f32]>, Error> {
@@ -232,7 +230,11 @@ impl Weights for CudaWeights {
         self.layout.total() * size_of::<f32>()
     }
     fn quantized_bytes(&self) -> usize {
-        self.bf16.bytes() + self.quantized.iter().flatten().map(|q| q.memory.bytes()).sum::<usize>()
+        let dense = self.quantized.iter().flatten().map(|quantized| match quantized {
+            Quantized::Dense { memory, .. } => memory.bytes(),
+            Quantized::Blocks(_) => 0,
+        });
+        self.bf16.bytes() + self.slabs.bytes() + dense.sum::<usize>()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::quantized::plan;
 use super::*;
-use crate::cuda::blocks::{Blocks, Format};
+use crate::cuda::blocks::{Blocks, Format, Slabs};
 use crate::quant::{GgmlType, dequant};
 
 /// The types that the kernels read, and where the scales in f16 lie in a block.
@@ -17,7 +17,7 @@ const TYPES: [(GgmlType, &[usize]); 5] = [
 /// A matrix in blocks, and dense.
 struct Matrix {
     blocks: Blocks,
-    _memory: Memory,
+    _slabs: Slabs,
     dense: Stored,
 }
 
@@ -34,9 +34,10 @@ impl Matrix {
         dequant::dequantize(dtype, &bytes, &mut values);
         let format = Format::of(dtype).expect("the kernels read it");
         let row = |r: usize| &bytes[r * row_bytes..][..row_bytes];
-        let (blocks, memory) = Blocks::upload(gpu, format, [rows, cols], row).unwrap();
-        assert!(memory.bytes() >= bytes.len() && memory.bytes() < bytes.len() * 2 + (64 << 10));
-        Matrix { blocks, _memory: memory, dense: Stored::new(gpu, &values, Dtype::Bf16, [rows, cols], cols) }
+        let mut slabs = Slabs::new(gpu);
+        let blocks = Blocks::upload(&mut slabs, format, [rows, cols], row).unwrap();
+        assert!(slabs.bytes() >= bytes.len() && slabs.bytes() < bytes.len() * 2 + (64 << 10));
+        Matrix { blocks, _slabs: slabs, dense: Stored::new(gpu, &values, Dtype::Bf16, [rows, cols], cols) }
     }
 
     /// Returns bits of y of both products. `types`: of x and y.
