@@ -10,7 +10,7 @@
 #include "sm90a.cuh"
 
 constexpr int ROWS = 128;
-constexpr int CONSUMERS = 8;     // warps
+constexpr int CONSUMERS = 8;      // warps
 constexpr int WEIGHT_ROWS = 128;  // of a box of weights with adjacent k
 
 template <int COLUMNS> struct Memory {
@@ -25,13 +25,27 @@ struct Tiles {
     const Tile* rows;
     int most, columns;
 
-    // Finds the tile at place `index`; returns false if there are no more.
-    __device__ __forceinline__ bool at(int index, Tile& tile, int& column) const {
+    __device__ __forceinline__ int4 read(int index) const {
         const int row = index / columns;
-        if (row >= most) return false;
-        const int4 found = *reinterpret_cast<const int4*>(rows + row);
-        tile = {found.x, found.y, found.z, found.w};
-        column = index % columns;
+        return row < most ? reinterpret_cast<const int4*>(rows)[row] : make_int4(0, 0, 0, 0);
+    }
+};
+
+// The tiles of this block, one after the other. The next one is read ahead, so that nobody waits for it.
+struct Walk {
+    Tiles tiles;
+    int index;
+    int4 ahead;
+
+    __device__ __forceinline__ explicit Walk(const Tiles& tiles)
+        : tiles(tiles), index(blockIdx.x), ahead(tiles.read(index)) {}
+
+    // Returns false if there are no more.
+    __device__ __forceinline__ bool next(Tile& tile, int& column) {
+        tile = {ahead.x, ahead.y, ahead.z, ahead.w};
+        column = index % tiles.columns;
+        index += gridDim.x;
+        ahead = tiles.read(index);
         return tile.rows > 0;
     }
 };
@@ -124,10 +138,11 @@ struct Swiglu {
 template <class Job>
 __device__ __forceinline__ void load_tiles(const CUtensorMap* w, const CUtensorMap* x, const Job& job, const Ring& ring,
                                            const Tiles& tiles, int blocks) {
+    Walk walk(tiles);
     Turn turn;
     Tile tile;
     int column;
-    for (int index = blockIdx.x; tiles.at(index, tile, column); index += gridDim.x) {
+    while (walk.next(tile, column)) {
         for (int block = 0; block < blocks; block++) {
             const uint32_t barrier = ring.fill(turn), at = ring.buffer(turn.stage);
             tma_load(at, x, block * K_BLOCK, tile.first, barrier);
@@ -157,10 +172,11 @@ __device__ __forceinline__ void multiply_tiles(const Job& job, const Ring& ring,
     const uint64_t w = MAJOR == K_MAJOR ? desc_k(w_at) : desc_mn(w_at, PANEL_BYTES);
     Staging staging(buffers + warp * 2 * STAGING_BYTES);
     float d[Job::COLUMNS / 2];
+    Walk walk(tiles);
     Turn turn;
     Tile tile;
     int column;
-    for (int index = blockIdx.x; tiles.at(index, tile, column); index += gridDim.x) {
+    while (walk.next(tile, column)) {
         if (group * 64 >= tile.rows) {
             skip(ring, turn, blocks);
             continue;

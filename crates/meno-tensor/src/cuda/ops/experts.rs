@@ -85,8 +85,7 @@ impl<'a> Pass<'a> {
         });
         let stacks = tensor_cores && ctx.gpu.card.runs_sm90a() && sm90::is_faster(count, experts);
         let weights = Matrices::find(addresses, stacks, ctx)?;
-        let stacked = weights.iter().all(|w| matches!(w.place, Place::Stack(_)));
-        let tile = if stacked { sm90::TILE } else { every_card::TILE };
+        let tile = if weights[0].is_stack() { sm90::TILE } else { every_card::TILE };
         let mut rows = Rows { count, experts, offsets: Order::of(ctx, &op.sorted).offsets, tile, tiles: 0 };
         rows.tiles = ctx.temporary(rows.most_tiles(), 4, Dtype::F32)?.at; // 32-bit integers
         rows.list_tiles(ctx.gpu)?;
@@ -95,8 +94,8 @@ impl<'a> Pass<'a> {
 
     /// Returns the gradients of the weights.
     fn gradients(&self, ctx: &Ctx) -> Result<[Matrices; 2], Error> {
-        let stacks = self.weights.iter().all(|w| matches!(w.place, Place::Stack(_)));
-        Matrices::find(Addresses::of(self.op, |p| (ctx.param_grad(p).at, Dtype::F32)), stacks, ctx)
+        let addresses = Addresses::of(self.op, |p| (ctx.param_grad(p).at, Dtype::F32));
+        Matrices::find(addresses, self.weights[0].is_stack(), ctx)
     }
 
     /// Computes a product.

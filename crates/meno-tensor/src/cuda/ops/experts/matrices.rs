@@ -66,7 +66,11 @@ impl Addresses {
 }
 
 impl Matrices {
-    /// Returns gate over up, and down; as stacks if `stacks` is true and both are.
+    /// Returns true if they are known to lie at equal distances.
+    pub(super) fn is_stack(&self) -> bool {
+        matches!(self.place, Place::Stack(_))
+    }
+    /// Returns gate over up, and down; both as stacks if `stacks` is true and both are.
     pub(super) fn find(addresses: Addresses, stacks: bool, ctx: &Ctx) -> Result<[Matrices; 2], Error> {
         let Addresses { gate_up: [gate, up], down, dtypes, hidden, width } = addresses;
         let shapes = [[2 * width, hidden], [hidden, width]];
