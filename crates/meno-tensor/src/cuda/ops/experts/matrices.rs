@@ -89,8 +89,8 @@ impl Matrices {
 }
 
 impl Stack {
-    /// Returns the stack of matrices whose parts, each of this shape, lie at these addresses: parts of a matrix one after
-    /// the other, matrices at equal distances. `None`: they lie elsewhere, or where TMA reaches no rows.
+    /// Returns the stack of matrices whose parts, each of this shape, lie at these addresses: the parts of a matrix one
+    /// after the other, the matrices at equal distances. `None`: they lie elsewhere, or TMA cannot reach them.
     pub(super) fn of(parts: &[&[u64]], [rows, cols]: [usize; 2], dtype: Dtype) -> Option<Stack> {
         let (at, part) = (parts[0][0], (rows * cols * dtype.bytes()) as u64);
         let size = part * parts.len() as u64;
@@ -100,9 +100,11 @@ impl Stack {
         };
         let place = |expert: usize, index: usize| at + expert as u64 * distance + index as u64 * part;
         let here = |(index, part): (usize, &&[u64])| part.iter().enumerate().all(|(e, &x)| x == place(e, index));
-        let aligned = at.is_multiple_of(16) && distance.is_multiple_of(16);
+        // In a tensor map, a distance is a multiple of 16 bytes and of the distance of the dimension below: of a row.
+        let row = (cols * dtype.bytes()) as u64;
+        let mapped = at.is_multiple_of(16) && distance.is_multiple_of(16) && distance.is_multiple_of(row);
         let stride = distance as usize / dtype.bytes();
-        (aligned && parts.iter().enumerate().all(here)).then_some(Stack { at, stride })
+        (mapped && parts.iter().enumerate().all(here)).then_some(Stack { at, stride })
     }
 }
 
@@ -133,5 +135,6 @@ mod tests {
         assert!(stack(&[0, 256], &[256, 512]).is_none(), "an overlap");
         assert!(stack(&[8, 520], &[264, 776]).is_none(), "an address that is no multiple of 16");
         assert!(stack(&[0, 520], &[256, 776]).is_none(), "a distance that is no multiple of 16");
+        assert!(stack(&[0, 528], &[256, 784]).is_none(), "a distance that is no multiple of a row");
     }
 }
