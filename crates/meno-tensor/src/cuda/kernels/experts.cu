@@ -4,8 +4,8 @@
 #include "experts.cuh"
 #include "vectors.cuh"
 
-// Splits the rows of all experts into tiles of up to `tile_rows` rows of one expert: tiles[most], the unused ones without
-// rows. One block. Shared memory: an int per expert.
+// Splits the rows of all experts into tiles of up to `tile_rows` rows of one expert: tiles[most], the unused ones
+// without rows. One block. Shared memory: an int per expert.
 KERNEL(256, experts_tiles)(Tile* tiles, const int* offsets, int experts, int most, int tile_rows) {
     SHARED_MEMORY(shared);
     int* ends = reinterpret_cast<int*>(shared);  // the number of tiles of an expert and those before it

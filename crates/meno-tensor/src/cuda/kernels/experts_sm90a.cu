@@ -4,8 +4,8 @@
 // It takes one tile after the other, so that loads of a tile run during the end of the one before. An element is one
 // chain over k in ascending steps of 16, as in experts_mma.cu.
 //
-// A tile has rows of one expert, but a box of x always has 128 rows: the last ones may be those of the next experts. They
-// change only results that are not stored.
+// A tile has rows of one expert, but a box of x always has 128 rows: the last ones may be those of the next experts.
+// They change only results that are not stored.
 #include "experts.cuh"
 #include "sm90a.cuh"
 
@@ -67,10 +67,11 @@ struct Result {
         for (int half = 0; half < 2; half++) {
             if (row + 8 * half >= rows) continue;
             bf16* to = at + (first + row + 8 * half) * (long long)ld + column;
+            const float* pairs = sums + 2 * half;
 #pragma unroll
             for (int j = 0; j < 8; j++)
                 if (column + 8 * j < columns)
-                    *reinterpret_cast<uint32_t*>(to + 8 * j) = pack2(sums[4 * j + 2 * half], sums[4 * j + 2 * half + 1]);
+                    *reinterpret_cast<uint32_t*>(to + 8 * j) = pack2(pairs[4 * j], pairs[4 * j + 1]);
         }
     }
 };
@@ -187,8 +188,8 @@ __device__ __forceinline__ void multiply_tiles(const Job& job, const Ring& ring,
     staging.finish();
 }
 
-// x: boxes of 64 x 128; w: those of all experts, boxes of 64 x WEIGHT_ROWS, or of 64 x 64 if k is not adjacent. Blocks of
-// 384 threads.
+// x: boxes of 64 x 128; w: the matrices of all experts, boxes of 64 x WEIGHT_ROWS, or of 64 x 64 if k is not adjacent.
+// Blocks of 384 threads.
 template <class Job>
 __device__ __forceinline__ void run(const CUtensorMap* w, const CUtensorMap* x, const Job& job, const Tiles& tiles,
                                     int k) {

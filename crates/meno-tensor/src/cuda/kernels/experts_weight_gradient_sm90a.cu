@@ -1,9 +1,9 @@
-// The gradients of the experts' weights for compute capability 9.0, dw += dyT x over the rows of each expert, with TMA and
-// wgmma. CPU: cpu/ops/experts.rs.
+// The gradients of the experts' weights for compute capability 9.0, dw += dyT x over the rows of each expert, with TMA
+// and wgmma. CPU: cpu/ops/experts.rs.
 //
-// Tiles of 128 x 256 of each dw, or of its transpose. An element is one chain over the expert's rows in ascending steps of
-// 16, as in experts_mma.cu. The last box of an expert may reach into the rows of the next one: they are set to zero in
-// shared memory.
+// Tiles of 128 x 256 of each dw, or of its transpose. An element is one chain over the expert's rows in ascending steps
+// of 16, as in experts_mma.cu. The last box of an expert may reach into the rows of the next one: they are set to zero
+// in shared memory.
 #include "weight_gradient_sm90a.cuh"
 
 // The gradients of all experts: m x n as the product sees them, `stride` elements apart.

@@ -1,5 +1,5 @@
-// What the gradients of weights for compute capability 9.0 share: a tile of 128 x 256 of dyT x, or of its transpose, and
-// how it is added to dw. Two warpgroups multiply, each 64 rows of the tile.
+// What the gradients of weights for compute capability 9.0 share: a tile of 128 x 256 of dyT x, or of its transpose,
+// and how it is added to dw. Two warpgroups multiply, each 64 rows of the tile.
 #pragma once
 #include "sm90a.cuh"
 

@@ -1,7 +1,7 @@
 //! The products of experts with the kernels for every card: plain ones, and those with mma.sync.
 
 use super::matrices::{Matrices, Tables};
-use super::{Product, Rows};
+use super::product::{Product, Rows};
 use crate::backend::Error;
 use crate::cuda::driver::{Arg, Gpu, Launch, suffix};
 use crate::tape::Dtype;

@@ -7,7 +7,7 @@
 mod tests;
 
 use super::matrices::Stack;
-use super::{Product, Rows};
+use super::product::{Product, Rows};
 use crate::backend::Error;
 use crate::cuda::driver::{Arg, Gpu, Launch, MatrixBox, MatrixStack};
 
@@ -45,7 +45,8 @@ const TILES: [Tile; 2] = [Tile { cols: 256, stages: 4, cost: 100 }, Tile { cols:
 /// the small tiles of the kernels for every card leave fewer multiprocessors idle.
 const LEAST: usize = 32;
 
-/// Returns true if these kernels are the faster ones for so many rows of all experts. Who has how many is not known.
+/// Returns true if these kernels are the faster ones for `rows` rows of `experts` experts. How many an
+/// expert has is not known.
 pub(super) fn is_faster(rows: usize, experts: usize) -> bool {
     rows >= LEAST * experts
 }
@@ -61,8 +62,8 @@ pub(super) struct Plan {
     args: Vec<Arg>,
 }
 
-/// Returns how a product with the matrices `w` of this shape, both sizes multiples of 8, runs on a card with this number
-/// of multiprocessors.
+/// Returns how a product with the matrices `w` of this shape, both sizes multiples of 8, runs on a card with this
+/// number of multiprocessors.
 pub(super) fn plan(product: Product, w: Stack, shape: [usize; 2], rows: &Rows, multiprocessors: usize) -> Plan {
     let planner = Planner { w, shape, rows, multiprocessors };
     match product {
@@ -98,8 +99,8 @@ impl Planner<'_> {
         let blocks = (self.rows.most_tiles() * across).min(self.multiprocessors);
         Launch { grid: [blocks, 1], threads: THREADS, shared }
     }
-    /// Returns the tile for `n` columns: the one whose rounds of all multiprocessors are the shortest, if an expert's last
-    /// tile is half full.
+    /// Returns the tile for `n` columns: the one whose rounds of all multiprocessors are the shortest, if an expert's
+    /// last tile is half full.
     fn tile(&self, n: usize) -> &'static Tile {
         let down = self.rows.count.div_ceil(TILE) + self.rows.experts / 2;
         let rounds = |tile: &Tile| (down * n.div_ceil(tile.cols)).div_ceil(self.multiprocessors);

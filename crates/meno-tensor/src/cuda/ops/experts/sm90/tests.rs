@@ -50,7 +50,7 @@ enum With {
 const PRODUCTS: [&str; 7] =
     ["swiglu", "swiglu without gate and up", "forward", "dh", "dx", "gradient of down", "gradient of gate and up"];
 
-/// Experts with so many rows each.
+/// Experts and the number of rows of each.
 #[derive(Clone, Debug)]
 struct Case {
     rows: Vec<usize>,
