@@ -9,10 +9,10 @@
 // A warp has a strip of 16 rows of w, as the rows of the tensor cores' product; its columns are the rows of x. So the
 // elements of w go from a record to registers, once for a tile. A stage has 64 k: the rows of x, in whole pieces of 16,
 // and a record for each warp. ops/experts/quantized.rs has the bytes of all stages.
-constexpr int STAGES = 6, PIECE = 16;
+constexpr int STAGES = 6, ROWS = 64, PIECE = 16;
 
 // The sums of a lane for each 8 rows of x: those of w are lane / 4 and lane / 4 + 8, of x 2 (lane % 4) and the next.
-typedef float Sums[TILE_ROWS / 8][4];
+typedef float Sums[ROWS / 8][4];
 
 // An expert's matrix of n rows.
 template <class Q> __device__ __forceinline__ Blocks<Q> blocks_of(const byte* const* experts, int expert, int n, int k) {
@@ -60,7 +60,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const bf16* x, int rows, co
             uint32_t a[4];
             fragment(a, codes, step);
 #pragma unroll
-            for (int piece = 0; piece < TILE_ROWS / PIECE; piece++) {
+            for (int piece = 0; piece < ROWS / PIECE; piece++) {
                 if (piece * PIECE >= rows) continue;
                 uint32_t b[4];
                 ldsm4(b, x_tile + swz(piece * PIECE + high * 8 + lane % 8, step * 2 + low));
@@ -78,7 +78,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const bf16* x, int rows, co
 template <class Store> __device__ __forceinline__ void for_pairs(int rows, int cols, int strip, Store store) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
-    for (int j = 0; j < TILE_ROWS / 8; j++)
+    for (int j = 0; j < ROWS / 8; j++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const int row = j * 8 + lane % 4 * 2, col = strip * 16 + half * 8 + lane / 4;
