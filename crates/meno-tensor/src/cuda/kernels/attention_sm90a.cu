@@ -4,13 +4,12 @@
 // A block has 128 queries of a head: one thread loads, two warpgroups have 64 queries each. The scores of a block of
 // keys and the product of the probabilities of the block before with its values are started together, so that tensor
 // cores work during the softmax. All sums have the order of attention_bf16.cu, so all bits are equal.
+#include "attention_sm90a.cuh"
 #include "attention_softmax.cuh"
-#include "sm90a.cuh"
 
 namespace {
 
 constexpr int QUERIES = 128;  // of a block
-constexpr int ROWS = 64;      // of a warpgroup
 constexpr int STAGES = 3;     // blocks of keys, and of values, in shared memory
 
 // Shared memory: the queries, the rings of keys and of values, the barriers. A matrix lies in boxes of 64 columns.
@@ -32,19 +31,6 @@ template <int QK, int V> struct Memory {
         mbar_init(queries_full, 1);
         keys.start(consumers);
         values.start(consumers);
-    }
-};
-
-// A head of q, k or v: boxes of 64 columns (128 rows of q, 64 of k and v), and the head's first column.
-struct Head {
-    const CUtensorMap* map;
-    int column;
-
-    // Loads `COLUMNS` columns of a box's rows, in panels of 64.
-    template <int COLUMNS>
-    __device__ __forceinline__ void load(uint32_t to, uint32_t panel_bytes, int row, uint32_t barrier) const {
-#pragma unroll
-        for (int i = 0; i < COLUMNS / 64; i++) tma_load(to + i * panel_bytes, map, column + i * 64, row, barrier);
     }
 };
 
@@ -70,9 +56,6 @@ template <int QK, int V> struct Rows64 {
     uint32_t p[KEYS / 16][4];  // probabilities in bf16
     float sum[V / 2];
     Softmax softmax;
-
-    // The first row of this lane.
-    __device__ __forceinline__ static int row() { return threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4; }
 
     // `from`: the first of the queries in the tile.
     __device__ __forceinline__ void start(uint32_t queries, int from) {
@@ -106,7 +89,7 @@ template <int QK, int V> struct Rows64 {
         for (int i = 0; i < KEYS / 8; i++)
 #pragma unroll
             for (int e = 0; e < 4; e++)
-                if (8 * i + column + e % 2 > row() + 8 * (e / 2)) s[4 * i + e] = -INFINITY;
+                if (8 * i + column + e % 2 > lane_row() + 8 * (e / 2)) s[4 * i + e] = -INFINITY;
     }
     // Prepares the product with the next values.
     __device__ __forceinline__ void prepare_sums() {
@@ -122,7 +105,7 @@ template <int QK, int V> struct Rows64 {
                                           int heads) const {
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            const int position = from + row() + 8 * h;
+            const int position = from + lane_row() + 8 * h;
             const float total = quad_sum(softmax.sum[h]), inverse = __fdiv_rn(1.0f, total);
             if (position >= tile.queries) continue;
             const long long at = (long long)(tile.first + position) * heads + head;
@@ -134,17 +117,6 @@ template <int QK, int V> struct Rows64 {
         }
     }
 };
-
-// Sets the rows of a block of values from `row` on to zero, which belong to other sequences: a probability of zero
-// times infinity would be NaN. For one warpgroup of the block.
-template <int V> __device__ __forceinline__ void clear_values(unsigned char* values, int row) {
-#pragma unroll
-    for (int panel = 0; panel < V / 64; panel++)
-        for (int i = row * 128 + threadIdx.x % 128 * 16; i < PANEL_BYTES; i += 128 * 16)
-            *(uint4*)(values + panel * PANEL_BYTES + i) = make_uint4(0, 0, 0, 0);
-    fence_proxy();
-    named_bar(1, 128);
-}
 
 // Attends with the 64 queries from `from` on in the tile, which see `blocks` blocks of keys. For a warpgroup.
 template <int QK, int V>
@@ -191,7 +163,11 @@ __device__ __forceinline__ void attend_rows(Rows64<QK, V>& rows, unsigned char* 
     values.wait(v);
     // The end of the sequence lies in the last block of the last queries, which no other warpgroup reads.
     const int inside = tile.queries - (blocks - 1) * KEYS;
-    if (inside < KEYS) clear_values<V>(shared + (values.buffer(v.stage) - memory.queries), inside);
+    if (inside < KEYS) {
+        clear_rows<KEYS, V>(shared + (values.buffer(v.stage) - memory.queries), inside, threadIdx.x % 128, 128);
+        fence_proxy();
+        named_bar(1, 128);
+    }
     wg_fence();
     rows.start_sums(values.buffer(v.stage));
     wg_wait<0>();
