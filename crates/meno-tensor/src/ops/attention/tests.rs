@@ -427,7 +427,8 @@ fn sequences_do_not_touch() {
 }
 
 /// Returns the gradients of the input `x` in bf16, whose rows lie `gap` columns apart. `ops` ops attend to it: the last
-/// one writes its gradients, the others add to them.
+/// one writes its gradients, the others add to them. A further op attends to the output of the first one, so that the
+/// gradients of outputs are not finite where inputs are not.
 fn gradients(device: Device, shape: Shape, ops: u64, gap: usize, lens: &[usize], x: &[f32]) -> Vec<f32> {
     let (cols, rows) = (shape.cols(), x.len() / shape.cols());
     let mode = Mode { rows, train: true, recompute: false };
@@ -437,6 +438,7 @@ fn gradients(device: Device, shape: Shape, ops: u64, gap: usize, lens: &[usize],
             let [x, _] = push_op(b, act, shape);
             b.push(WeightedSum { x, seed });
         }
+        let [out, _] = push_op(b, out, Shape { heads: 1, kv_heads: 1, qk_dim: 16, v_dim: 16 });
         Some(out)
     });
     net.update(net.inputs[0], |w| {
@@ -454,14 +456,15 @@ fn gradients(device: Device, shape: Shape, ops: u64, gap: usize, lens: &[usize],
 /// values whose head has one query head. Others are sums in another order.
 #[test]
 fn the_place_of_heads_hardly_changes_gradients() {
-    let lens = [200, 1, 3, 65, 130];
-    let rows: usize = lens.iter().sum();
     let heads = |heads| ALIGNED_SHAPES.map(|shape| Shape { heads, kv_heads: 1, ..shape });
     let cards = || Device::all().into_iter().filter(|device| matches!(device, Device::Cuda(_)));
-    for (device, shape) in [heads(3), heads(1)].concat().into_iter().flat_map(|s| cards().map(move |d| (d, s))) {
+    for (device, shape) in [heads(2), heads(1)].concat().into_iter().flat_map(|s| cards().map(move |d| (d, s))) {
+        // The keys of a long sequence fill the ring of blocks twice.
+        let (ops, lens): (u64, &[usize]) = if shape.heads == 1 { (1, &[450, 1]) } else { (2, &[3, 200, 1, 65, 130]) };
         let mut rng = Rng::new(&[19]);
+        let rows: usize = lens.iter().sum();
         let x: Vec<f32> = (0..rows * shape.cols()).map(|_| rng.normal()).collect();
-        let [near, apart] = [0, 4].map(|gap| gradients(device, shape, 2, gap, &lens, &x));
+        let [near, apart] = [0, 4].map(|gap| gradients(device, shape, ops, gap, lens, &x));
         let largest = apart.iter().fold(0f32, |most, g| most.max(g.abs()));
         let exact = if shape.heads == 1 { shape.cols() } else { shape.widths()[0] };
         for (i, (a, b)) in near.iter().zip(&apart).enumerate() {
