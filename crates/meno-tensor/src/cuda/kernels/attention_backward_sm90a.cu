@@ -1,63 +1,14 @@
 // Causal attention, backward, of bf16 heads, for compute capability 9.0, with TMA and wgmma. CPU: cpu/ops/attention.rs.
 // The equations of attention_backward.cu; p and ds are rounded to bf16 before they are multiplied.
 //
-// One kernel for dq, one for dk and dv. A block has 128 queries, or keys, of a head: one warp loads, two warpgroups have
-// 64 rows each. While one computes probabilities, tensor cores work for the other, and on its own next product. Sums run
-// over keys ascending for dq; over the heads of the group ascending, and in each over queries ascending, for dk and dv.
-// dq has the bits of attention_bf16_backward.cu; so have dk and dv where a key head has one query head.
+// One kernel for dq, one for dk and dv. A block has 128 queries, or keys, of a head: one warp loads, two warpgroups
+// have 64 rows each. While one of these computes probabilities, tensor cores work for the other one and on products
+// that it has started itself. Sums run over keys ascending for dq; for dk and dv over the heads of the group ascending,
+// and in each over queries ascending. dq has the bits of attention_bf16_backward.cu; so have dk and dv where a key head
+// has one query head.
 #include "attention_sm90a.cuh"
 
 namespace {
-
-constexpr int BLOCK_ROWS = 2 * ROWS;  // queries of a block for dq, keys of a block for dk and dv
-
-// A matrix of 64 rows as the left operand of products over its columns: in registers if HELD, else in shared memory.
-template <int COLUMNS, bool HELD> struct Left {
-    uint32_t held[HELD ? COLUMNS / 16 : 1][4];
-    uint64_t at;
-
-    // Takes the rows from `from` on of a matrix of 128 rows in shared memory.
-    __device__ __forceinline__ void start(uint32_t matrix, int from) {
-        at = desc_k(matrix + from * 128);
-        const int lane = threadIdx.x % 32, row = from + threadIdx.x % 128 / 32 * 16 + lane % 16;
-        if constexpr (HELD)
-#pragma unroll
-            for (int kk = 0; kk < COLUMNS / 16; kk++)
-                ldsm4(held[kk], matrix + kk / 4 * BLOCK_ROWS * 128 + swz(row, kk % 4 * 2 + lane / 16));
-    }
-    // Starts product = this times all `N` rows of another matrix.
-    template <int N> __device__ __forceinline__ void start_products(float (&product)[N / 2], uint32_t other) const {
-        const uint64_t b = desc_k(other);
-#pragma unroll
-        for (int kk = 0; kk < COLUMNS / 16; kk++) {
-            const uint64_t columns = b + kk / 4 * (N * 128 >> 4) + kk % 4 * 2;
-            if constexpr (HELD)
-                Wgmma<N, K_MAJOR, K_MAJOR>::rs(product, held[kk], columns, kk > 0);
-            else
-                Wgmma<N, K_MAJOR, K_MAJOR>::ss(product, at + kk / 4 * (BLOCK_ROWS * 128 >> 4) + kk % 4 * 2, columns,
-                                               kk > 0);
-        }
-        wg_commit();
-    }
-};
-
-// Starts sum += weights times the `N` rows of a matrix.
-template <int N, int COLUMNS>
-__device__ __forceinline__ void start_sums(float (&sum)[COLUMNS / 2], const uint32_t (&weights)[N / 16][4],
-                                           uint32_t matrix) {
-    const uint64_t b = desc_mn(matrix, N * 128);
-#pragma unroll
-    for (int kk = 0; kk < N / 16; kk++) Wgmma<COLUMNS, K_MAJOR, MN_MAJOR>::rs(sum, weights[kk], b + kk * 128, 1);
-    wg_commit();
-}
-
-// Rounds numbers to bf16, as left operands.
-template <int N> __device__ __forceinline__ void round(uint32_t (&to)[N / 16][4], const float (&from)[N / 2]) {
-#pragma unroll
-    for (int kk = 0; kk < N / 16; kk++)
-#pragma unroll
-        for (int x = 0; x < 4; x++) to[kk][x] = pack2(from[8 * kk + 2 * x], from[8 * kk + 2 * x + 1]);
-}
 
 template <int COUNT> __device__ __forceinline__ void set_zero(float (&x)[COUNT]) {
 #pragma unroll
@@ -90,18 +41,27 @@ struct Saved {
     float factor, scale;
 
     // The log-sum-exp in units of log2. 32 bits hold the place: the warp that loads has few registers.
-    __device__ __forceinline__ float lse2(int row, int head) const { return __fmul_rn(lse[row * heads + head], LOG2_E); }
+    __device__ __forceinline__ float lse2(int row, int head) const {
+        return __fmul_rn(lse[row * heads + head], LOG2_E);
+    }
     __device__ __forceinline__ float dot(int row, int head) const { return delta[row * heads + head]; }
 };
 
 // The matrices of a head.
 struct HeadInputs {
     Head q, k, v, dout;
+
+    __device__ __forceinline__ void prefetch() const {
+        prefetch_map(q.map);
+        prefetch_map(k.map);
+        prefetch_map(v.map);
+        prefetch_map(dout.map);
+    }
 };
 
 // ---- dq
 
-// Shared memory: q and do, the ring of keys and values, the barriers.
+// Shared memory: q and do of the block, the ring of keys and values, the barriers.
 template <int QK, int V> struct QueryMemory {
     static constexpr int STAGES = QK == 64 ? 4 : 3;
     static constexpr uint32_t DOUT_AT = BLOCK_ROWS * 2 * QK, RING_AT = DOUT_AT + BLOCK_ROWS * 2 * V;
@@ -121,7 +81,7 @@ template <int QK, int V> struct QueryMemory {
     // Loads the queries of a tile, then its keys and values. For one thread.
     __device__ __forceinline__ void load(const HeadInputs& in, const Tile& tile, int blocks) const {
         const int first = tile.first + tile.start;
-        mbar_expect(full, RING_AT);
+        mbar_expect(full, RING_AT);  // all that lies before the ring
         in.q.load<QK>(queries, BLOCK_ROWS * 128, first, full);
         in.dout.load<V>(dout, BLOCK_ROWS * 128, first, full);
         Turn turn;
@@ -144,7 +104,7 @@ template <int QK, int V> struct QueryRows {
     uint32_t ds[KEYS / 16][4];
     float sum[QK / 2];
 
-    // Replaces scores by ds; `diagonal`: the block of keys at the queries' own positions, where later keys are hidden.
+    // Replaces scores by probabilities. `diagonal`: the keys are at the queries' own positions; later ones are hidden.
     __device__ __forceinline__ void probabilities(float factor, bool diagonal) {
 #pragma unroll
         for (int i = 0; i < KEYS / 2; i++) s[i] = ex2(__fmaf_rn(s[i], factor, -lse[i / 2 % 2]));
@@ -219,7 +179,10 @@ __device__ __forceinline__ void query_gradient(const HeadInputs& in, const Targe
     if (tile.start >= tile.queries) return;
     // Warpgroups with queries, and blocks of keys of the last one.
     const int groups = tile.start + ROWS < tile.queries ? 2 : 1, blocks = tile.start / KEYS + groups;
-    if (threadIdx.x == 0) memory.start(4 * groups);
+    if (threadIdx.x == 0) {
+        in.prefetch();
+        memory.start(4 * groups);
+    }
     __syncthreads();
     if (threadIdx.x < 128) {
         reg_dec<24>();
@@ -241,7 +204,8 @@ __device__ __forceinline__ void query_gradient(const HeadInputs& in, const Targe
 
 // ---- dk and dv
 
-// Shared memory: k and v, the ring of queries and do, the log-sum-exp and o·do of each buffer's queries, the barriers.
+// Shared memory: k and v of the block, the ring of queries and do, the log-sum-exp and o·do of each buffer's queries,
+// the barriers.
 template <int QK, int V> struct KeyMemory {
     static constexpr int QUERIES = QK == 192 ? 32 : 64;  // of a buffer: 64 exceed the registers at 192 columns
     static constexpr int STAGES = QK == 128 ? 3 : 4;
@@ -273,13 +237,14 @@ struct Group {
 // Loads keys and values of a tile, then for each head of the group the `blocks` blocks of queries that see them, with
 // their log-sum-exp and o·do. `in` has q and do from head 0 on. For a warp.
 template <int QK, int V>
-__device__ __forceinline__ void load_queries(const KeyMemory<QK, V>& memory, unsigned char* shared, const HeadInputs& in,
-                                             const Group& group, const Saved& saved, const Tile& tile, int blocks) {
+__device__ __forceinline__ void load_queries(const KeyMemory<QK, V>& memory, unsigned char* shared,
+                                             const HeadInputs& in, const Group& group, const Saved& saved,
+                                             const Tile& tile, int blocks) {
     using Memory = KeyMemory<QK, V>;
     constexpr int QUERIES = Memory::QUERIES, EACH = QUERIES / 32;
     const int lane = threadIdx.x;
     if (lane == 0) {
-        mbar_expect(memory.full, Memory::RING_AT);
+        mbar_expect(memory.full, Memory::RING_AT);  // all that lies before the ring
         in.k.load<QK>(memory.keys, BLOCK_ROWS * 128, tile.first + tile.start, memory.full);
         in.v.load<V>(memory.values, BLOCK_ROWS * 128, tile.first + tile.start, memory.full);
     }
@@ -409,8 +374,9 @@ __device__ __forceinline__ void sum_over_queries(KeyRows<QK, V>& rows, unsigned 
 
 // Key heads in x, tiles of 128 keys in y: the first of a sequence have the most queries.
 template <int QK, int V>
-__device__ __forceinline__ void key_gradients(const HeadInputs& in, const Target& dk, const Target& dv, const Group& group,
-                                              const Saved& saved, const int4* segments, int segment_count) {
+__device__ __forceinline__ void key_gradients(const HeadInputs& in, const Target& dk, const Target& dv,
+                                              const Group& group, const Saved& saved, const int4* segments,
+                                              int segment_count) {
     using Memory = KeyMemory<QK, V>;
     SHARED_MEMORY(shared);
     const Memory memory(smem_u32(shared));
@@ -419,7 +385,10 @@ __device__ __forceinline__ void key_gradients(const HeadInputs& in, const Target
     // Warpgroups with keys, and blocks of queries that see some.
     const int groups = tile.start + ROWS < tile.queries ? 2 : 1;
     const int blocks = (tile.queries - tile.start + Memory::QUERIES - 1) / Memory::QUERIES;
-    if (threadIdx.x == 0) memory.start(4 * groups);
+    if (threadIdx.x == 0) {
+        in.prefetch();
+        memory.start(4 * groups);
+    }
     __syncthreads();
     if (threadIdx.x < 128) {
         reg_dec<24>();
@@ -447,24 +416,26 @@ __device__ __forceinline__ void key_gradients(const HeadInputs& in, const Target
         const __grid_constant__ CUtensorMap v, const __grid_constant__ CUtensorMap dout, const float *lse,        \
         const float *delta, int heads, int group, int q_stride, int k_stride, int v_stride, float factor,         \
         float scale, const int4 *segments, int segment_count
-#define DQ_HEAD(QK, V)                                                                                                 \
-    const int head = blockIdx.x, kv_head = head / group;                                                          \
-    const HeadInputs in{{&q, head * q_stride}, {&k, kv_head * k_stride}, {&v, kv_head * v_stride}, {&dout, head * V}}; \
-    query_gradient<QK, V>(in, {dq, dq_ld, q_stride, dq_add}, {lse, delta, heads, factor, scale}, segments, segment_count)
-#define DK_DV_HEAD(QK, V)                                                                                              \
-    const int kv_head = blockIdx.x;                                                                           \
-    const HeadInputs in{{&q, 0}, {&k, kv_head * k_stride}, {&v, kv_head * v_stride}, {&dout, 0}}; \
-    key_gradients<QK, V>(in, {dk, dk_ld, k_stride, dk_add}, {dv, dv_ld, v_stride, dv_add},                        \
-                         {kv_head * group, group, q_stride}, {lse, delta, heads, factor, scale}, segments, segment_count)
 #define DQ_PARAMETERS PARAMETERS, bf16 *dq, int dq_ld, int dq_add
+#define DQ_OF(QK, V)                                                                                                  \
+    const int head = blockIdx.x, kv_head = head / group;                                                              \
+    const HeadInputs in{{&q, head * q_stride}, {&k, kv_head * k_stride}, {&v, kv_head * v_stride}, {&dout, head * V}};\
+    query_gradient<QK, V>(in, {dq, dq_ld, q_stride, dq_add}, {lse, delta, heads, factor, scale}, segments,            \
+                          segment_count)
 #define DK_DV_PARAMETERS PARAMETERS, bf16 *dk, int dk_ld, int dk_add, bf16 *dv, int dv_ld, int dv_add
+#define DK_DV_OF(QK, V)                                                                                               \
+    const int kv_head = blockIdx.x;                                                                                   \
+    const HeadInputs in{{&q, 0}, {&k, kv_head * k_stride}, {&v, kv_head * v_stride}, {&dout, 0}};                     \
+    key_gradients<QK, V>(in, {dk, dk_ld, k_stride, dk_add}, {dv, dv_ld, v_stride, dv_add},                            \
+                         {kv_head * group, group, q_stride}, {lse, delta, heads, factor, scale}, segments,            \
+                         segment_count)
 
 }  // namespace
 
 // The widths of keys and of values.
-KERNEL(SOLE_384, attention_sm90a_dq_64_64)(DQ_PARAMETERS) { DQ_HEAD(64, 64); }
-KERNEL(SOLE_384, attention_sm90a_dq_128_128)(DQ_PARAMETERS) { DQ_HEAD(128, 128); }
-KERNEL(SOLE_384, attention_sm90a_dq_192_128)(DQ_PARAMETERS) { DQ_HEAD(192, 128); }
-KERNEL(SOLE_384, attention_sm90a_dk_dv_64_64)(DK_DV_PARAMETERS) { DK_DV_HEAD(64, 64); }
-KERNEL(SOLE_384, attention_sm90a_dk_dv_128_128)(DK_DV_PARAMETERS) { DK_DV_HEAD(128, 128); }
-KERNEL(SOLE_384, attention_sm90a_dk_dv_192_128)(DK_DV_PARAMETERS) { DK_DV_HEAD(192, 128); }
+KERNEL(SOLE_384, attention_sm90a_dq_64_64)(DQ_PARAMETERS) { DQ_OF(64, 64); }
+KERNEL(SOLE_384, attention_sm90a_dq_128_128)(DQ_PARAMETERS) { DQ_OF(128, 128); }
+KERNEL(SOLE_384, attention_sm90a_dq_192_128)(DQ_PARAMETERS) { DQ_OF(192, 128); }
+KERNEL(SOLE_384, attention_sm90a_dk_dv_64_64)(DK_DV_PARAMETERS) { DK_DV_OF(64, 64); }
+KERNEL(SOLE_384, attention_sm90a_dk_dv_128_128)(DK_DV_PARAMETERS) { DK_DV_OF(128, 128); }
+KERNEL(SOLE_384, attention_sm90a_dk_dv_192_128)(DK_DV_PARAMETERS) { DK_DV_OF(192, 128); }

@@ -9,12 +9,11 @@
 
 namespace {
 
-constexpr int QUERIES = 128;  // of a block
-constexpr int STAGES = 3;     // blocks of keys, and of values, in shared memory
+constexpr int STAGES = 3;  // blocks of keys, and of values, in shared memory
 
 // Shared memory: the queries, the rings of keys and of values, the barriers. A matrix lies in boxes of 64 columns.
 template <int QK, int V> struct Memory {
-    static constexpr uint32_t Q_BYTES = QUERIES * 2 * QK, K_BYTES = KEYS * 2 * QK, V_BYTES = KEYS * 2 * V;
+    static constexpr uint32_t Q_BYTES = BLOCK_ROWS * 2 * QK, K_BYTES = KEYS * 2 * QK, V_BYTES = KEYS * 2 * V;
     static constexpr uint32_t KEYS_AT = Q_BYTES, VALUES_AT = KEYS_AT + STAGES * K_BYTES;
     static constexpr uint32_t KEY_BARRIERS = VALUES_AT + STAGES * V_BYTES;
     static constexpr uint32_t VALUE_BARRIERS = KEY_BARRIERS + 16 * STAGES;
@@ -51,7 +50,7 @@ __device__ __forceinline__ void load_blocks(const Memory<QK, V>& memory, const T
 
 // The work of a warpgroup: 64 queries, 16 of each warp.
 template <int QK, int V> struct Rows64 {
-    uint32_t q[QK / 16][4];
+    Left<QK, true> q;
     float s[KEYS / 2];         // scores, then probabilities
     uint32_t p[KEYS / 16][4];  // probabilities in bf16
     float sum[V / 2];
@@ -59,28 +58,10 @@ template <int QK, int V> struct Rows64 {
 
     // `from`: the first of the queries in the tile.
     __device__ __forceinline__ void start(uint32_t queries, int from) {
-        const int lane = threadIdx.x % 32, at = from + threadIdx.x % 128 / 32 * 16 + lane % 16;
-#pragma unroll
-        for (int kk = 0; kk < QK / 16; kk++)
-            ldsm4(q[kk], queries + kk / 4 * 2 * PANEL_BYTES + swz(at, kk % 4 * 2 + lane / 16));
+        q.start(queries, from);
 #pragma unroll
         for (int i = 0; i < V / 2; i++) sum[i] = 0.0f;
         softmax.start();
-    }
-    // Starts s = q · kT.
-    __device__ __forceinline__ void start_scores(uint32_t keys) {
-        const uint64_t k = desc_k(keys);
-#pragma unroll
-        for (int kk = 0; kk < QK / 16; kk++)
-            Wgmma<KEYS, K_MAJOR, K_MAJOR>::rs(s, q[kk], k + kk / 4 * (PANEL_BYTES >> 4) + kk % 4 * 2, kk > 0);
-        wg_commit();
-    }
-    // Starts sum += p · v.
-    __device__ __forceinline__ void start_sums(uint32_t values) {
-        const uint64_t v = desc_mn(values, PANEL_BYTES);
-#pragma unroll
-        for (int kk = 0; kk < KEYS / 16; kk++) Wgmma<V, K_MAJOR, MN_MAJOR>::rs(sum, p[kk], v + kk * 128, 1);
-        wg_commit();
     }
     // Hides the keys after each query, in the block of keys at the queries' own positions.
     __device__ __forceinline__ void mask() {
@@ -95,10 +76,7 @@ template <int QK, int V> struct Rows64 {
     __device__ __forceinline__ void prepare_sums() {
 #pragma unroll
         for (int i = 0; i < V / 2; i++) sum[i] = __fmul_rn(sum[i], softmax.rescale[i / 2 % 2]);
-#pragma unroll
-        for (int kk = 0; kk < KEYS / 16; kk++)
-#pragma unroll
-            for (int x = 0; x < 4; x++) p[kk][x] = pack2(s[8 * kk + 2 * x], s[8 * kk + 2 * x + 1]);
+        round<KEYS>(p, s);
     }
     // Writes the rows at positions from `from` on that the tile's sequence has.
     __device__ __forceinline__ void store(bf16* out, float* lse, const Tile& tile, int from, int head,
@@ -128,7 +106,7 @@ __device__ __forceinline__ void attend_rows(Rows64<QK, V>& rows, unsigned char* 
     rows.start(memory.queries, from);
     keys.wait(k);
     wg_fence();
-    rows.start_scores(keys.buffer(k.stage));
+    rows.q.template start_products<KEYS>(rows.s, keys.buffer(k.stage));
     wg_wait<0>();
     keys.release(k.stage);
     k.next(STAGES);
@@ -146,8 +124,8 @@ __device__ __forceinline__ void attend_rows(Rows64<QK, V>& rows, unsigned char* 
         keys.wait(k);
         values.wait(v);
         wg_fence();
-        rows.start_scores(keys.buffer(k.stage));
-        rows.start_sums(values.buffer(v.stage));
+        rows.q.template start_products<KEYS>(rows.s, keys.buffer(k.stage));
+        start_sums<KEYS, V>(rows.sum, rows.p, values.buffer(v.stage));
         wg_wait<1>();
         keys.release(k.stage);
         k.next(STAGES);
@@ -169,7 +147,7 @@ __device__ __forceinline__ void attend_rows(Rows64<QK, V>& rows, unsigned char* 
         named_bar(1, 128);
     }
     wg_fence();
-    rows.start_sums(values.buffer(v.stage));
+    start_sums<KEYS, V>(rows.sum, rows.p, values.buffer(v.stage));
     wg_wait<0>();
 }
 
@@ -180,7 +158,7 @@ __device__ __forceinline__ void attend(Head q, Head k, Head v, bf16* out, float*
                                        const int4* segments, int segment_count) {
     SHARED_MEMORY(shared);
     const Memory<QK, V> memory(smem_u32(shared));
-    const Tile tile = find_tile(gridDim.y - 1 - blockIdx.y, segments, segment_count, 1, QUERIES);
+    const Tile tile = find_tile(gridDim.y - 1 - blockIdx.y, segments, segment_count, 1, BLOCK_ROWS);
     if (tile.start >= tile.queries) return;
     // Warpgroups with queries, and blocks of keys of the last one.
     const int groups = tile.start + ROWS < tile.queries ? 2 : 1, blocks = tile.start / KEYS + groups;
