@@ -1,9 +1,9 @@
 //! Attention: new keys and values go to the cache, then a kernel attends; backward is one kernel for each of dq, dk and
-//! dv.
+//! dv, or one for dq and one for both others.
 //!
 //! Which kernels run depends on the widths of the heads and on the element types only, never on the number of rows: so
 //! a query has the same bits in training, in a chunk and alone. Compute capability 9.0 has kernels of its own, of the
-//! same bits.
+//! same bits in forward.
 
 mod sm90;
 
@@ -225,6 +225,16 @@ impl Attention {
         sm90::plan(self, inputs, sm90::Rows { rows: ctx.rows, segments: ctx.on_card.segments })
     }
 
+    /// Returns how the gradients `to` are computed on compute capability 9.0, if it can.
+    fn plan_backward_sm90(&self, ctx: &Ctx, to: [(Tensor, bool); 3]) -> Option<sm90::backward::Plan> {
+        if !ctx.gpu.card.runs_sm90a() {
+            return None;
+        }
+        let inputs = [self.q, self.k, self.v].map(|view| ctx.heads(view));
+        let places = sm90::backward::Places { inputs, dout: ctx.grad(self.out), to };
+        sm90::backward::plan(self, places, sm90::Rows { rows: ctx.rows, segments: ctx.on_card.segments })
+    }
+
     /// Computes o·do for every row and head.
     fn output_dot(&self, ctx: &mut Ctx) -> Result<Tensor, Error> {
         let delta = ctx.temporary(ctx.rows, self.heads, Dtype::F32)?;
@@ -310,6 +320,9 @@ impl Kernels for Attention {
     fn backward(&self, ctx: &mut Ctx) -> Result<(), Error> {
         let delta = self.output_dot(ctx)?;
         let to = give_heads(ctx, [self.q_heads(), self.k_heads(), self.v_heads()])?;
+        if let Some(plan) = self.plan_backward_sm90(ctx, to) {
+            return plan.run(self, ctx, delta);
+        }
         for (gradient, to) in [Gradient::Q, Gradient::K, Gradient::V].into_iter().zip(to) {
             self.give(ctx, gradient, delta, to)?;
         }
