@@ -223,4 +223,13 @@ void wait_for_stores(int open_groups) {
     for (size_t& end : queue.group_end) end -= count;
 }
 
+// There is no cache: only the alignment matters, and that the memory exists.
+void check_prefetch(const void* from, uint32_t bytes) {
+    if (reinterpret_cast<uintptr_t>(from) % 16 != 0 || bytes == 0 || bytes % 16 != 0)
+        kernel_error("prefetch_l2 of %u bytes at %p", bytes, from);
+    const volatile unsigned char* memory = static_cast<const unsigned char*>(from);
+    static_cast<void>(memory[0]);
+    static_cast<void>(memory[bytes - 1]);
+}
+
 }  // namespace emulator

@@ -13,6 +13,7 @@ void start_load(uint32_t destination, const CUtensorMap* map, const int (&positi
 void start_store(const CUtensorMap* map, uint32_t source, const int (&position)[5], int rank);
 void commit_stores();
 void wait_for_stores(int open_groups);
+void check_prefetch(const void* from, uint32_t bytes);
 
 }  // namespace emulator
 
@@ -28,6 +29,9 @@ inline void mbar_wait(uint32_t barrier, uint32_t parity, EMULATOR_SITE) {
 
 inline void tma_load(uint32_t destination, const CUtensorMap* map, int x, int y, uint32_t barrier) {
     emulator::start_load(destination, map, {x, y, 0, 0, 0}, 2, barrier);
+}
+inline void tma_load3(uint32_t destination, const CUtensorMap* map, int x, int y, int z, uint32_t barrier) {
+    emulator::start_load(destination, map, {x, y, z, 0, 0}, 3, barrier);
 }
 inline void tma_load4(uint32_t destination, const CUtensorMap* map, int x, int y, int z, int w, uint32_t barrier) {
     emulator::start_load(destination, map, {x, y, z, w, 0}, 4, barrier);
@@ -47,5 +51,6 @@ template <int N> void bulk_wait() { emulator::wait_for_stores(N); }
 inline void fence_proxy() {}
 inline void fence_init() {}
 inline void prefetch_map(const CUtensorMap*) {}
+inline void prefetch_l2(const void* from, uint32_t bytes) { emulator::check_prefetch(from, bytes); }
 template <int N> void reg_dec() { static_assert(N >= 24 && N <= 256 && N % 8 == 0); }
 template <int N> void reg_inc() { static_assert(N >= 24 && N <= 256 && N % 8 == 0); }

@@ -21,6 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Shared memory that a kernel may use without asking the driver.
 const DEFAULT_SHARED: u32 = 48 << 10;
 
+/// Columns of a box that TMA copies: 128 bytes.
+const BOX_COLS: usize = 64;
+
 /// An open card: its context, its one stream, and the kernels.
 pub(super) struct Gpu {
     device: Device,
@@ -103,7 +106,16 @@ pub(super) struct MatrixBox {
     pub(super) box_rows: usize,
 }
 
-/// A [`MatrixBox`] in the form that TMA reads (compute capability 9.0).
+/// Matrices of one shape at equal distances, and a box of one of them that TMA copies at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MatrixStack {
+    pub(super) first: MatrixBox,
+    pub(super) count: usize,
+    /// The distance between matrices in elements, a multiple of 8.
+    pub(super) stride: usize,
+}
+
+/// A [`MatrixBox`] or a [`MatrixStack`] in the form that TMA reads (compute capability 9.0).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TensorMap(sys::CUtensorMap);
 
@@ -372,29 +384,48 @@ impl Gpu {
 
     /// Describes a matrix for TMA.
     pub(super) fn tensor_map(&self, matrix: MatrixBox) -> Result<TensorMap, Error> {
-        const COLS: u32 = 64;
         let MatrixBox { at, rows, cols, ld, box_rows } = matrix;
+        self.encode_map(&matrix, at, [cols, rows], [ld], [BOX_COLS, box_rows])
+    }
+
+    /// Describes matrices for TMA.
+    pub(super) fn stack_map(&self, stack: MatrixStack) -> Result<TensorMap, Error> {
+        let MatrixStack { first: MatrixBox { at, rows, cols, ld, box_rows }, count, stride } = stack;
+        self.encode_map(&stack, at, [cols, rows, count], [ld, stride], [BOX_COLS, box_rows, 1])
+    }
+
+    /// Describes a tensor in bf16 and its boxes: sizes from the innermost dimension on, and the distances in elements
+    /// along all others. `what` is for the error.
+    fn encode_map<const N: usize, const OTHERS: usize>(
+        &self,
+        what: &dyn fmt::Debug,
+        at: u64,
+        sizes: [usize; N],
+        strides: [usize; OTHERS],
+        sides: [usize; N],
+    ) -> Result<TensorMap, Error> {
+        assert!(OTHERS + 1 == N, "invariant: the innermost elements are adjacent");
         self.bind()?;
         let mut map = TensorMap(sys::CUtensorMap { opaque: [0; 16] });
-        // SAFETY: the arrays have one value for each of two dimensions, the strides one less; the driver checks all
+        // SAFETY: the arrays have one value for each of N dimensions, the strides one less; the driver checks all
         // values and reads nothing at the address.
         let result = unsafe {
             sys::cuTensorMapEncodeTiled(
                 &mut map.0,
                 sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-                2,
+                N as u32,
                 at as *mut c_void,
-                [cols as u64, rows as u64].as_ptr(),
-                [(ld * Dtype::Bf16.bytes()) as u64].as_ptr(),
-                [COLS, box_rows as u32].as_ptr(),
-                [1, 1].as_ptr(),
+                sizes.map(|n| n as u64).as_ptr(),
+                strides.map(|n| (n * Dtype::Bf16.bytes()) as u64).as_ptr(),
+                sides.map(|n| n as u32).as_ptr(),
+                [1; N].as_ptr(),
                 sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
                 sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
                 sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                 sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
             )
         };
-        let result = result.result().map_err(|e| format!("{} ({matrix:?})", message(&e)));
+        let result = result.result().map_err(|e| format!("{} ({what:?})", message(&e)));
         result.map_err(|reason| Error::Driver { device: self.device, call: "cuTensorMapEncodeTiled", reason })?;
         Ok(map)
     }

@@ -187,6 +187,12 @@ __device__ __forceinline__ void tma_load(uint32_t destination, const CUtensorMap
                  "[%0], [%1, {%2, %3}], [%4];" ::"r"(destination), "l"(map), "r"(x), "r"(y), "r"(barrier)
                  : "memory");
 }
+__device__ __forceinline__ void tma_load3(uint32_t destination, const CUtensorMap* map, int x, int y, int z,
+                                          uint32_t barrier) {
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%2, %3, %4}], [%5];" ::"r"(destination), "l"(map), "r"(x), "r"(y), "r"(z), "r"(barrier)
+                 : "memory");
+}
 __device__ __forceinline__ void tma_load4(uint32_t destination, const CUtensorMap* map, int x, int y, int z, int w,
                                           uint32_t barrier) {
     asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
@@ -215,6 +221,10 @@ template <int N> __device__ __forceinline__ void bulk_wait() {
 }
 __device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+// Fetches global memory into the L2 cache; address and bytes are multiples of 16.
+__device__ __forceinline__ void prefetch_l2(const void* from, uint32_t bytes) {
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
 }
 
 // Makes ordinary writes to shared memory visible to TMA and wgmma; makes mbar_init visible.

@@ -1,19 +1,19 @@
 // The experts of a mixture: plain products of the rows of each expert, for all types and sizes, and SwiGLU of rows.
-// CPU: cpu/ops/experts.rs. experts_mma.cu has the products for tensor cores.
+// CPU: cpu/ops/experts.rs. experts_mma.cu and experts_sm90a.cu have the products for tensor cores.
 #include "device.cuh"
 #include "experts.cuh"
 #include "vectors.cuh"
 
-// Splits the rows of all experts into tiles of 64 rows of one expert: tiles[most], the unused ones without rows. One
-// block. Shared memory: an int per expert.
-KERNEL(256, experts_tiles)(Tile* tiles, const int* offsets, int experts, int most) {
+// Splits the rows of all experts into tiles of up to `tile_rows` rows of one expert: tiles[most], the unused ones
+// without rows. One block. Shared memory: an int per expert.
+KERNEL(256, experts_tiles)(Tile* tiles, const int* offsets, int experts, int most, int tile_rows) {
     SHARED_MEMORY(shared);
     int* ends = reinterpret_cast<int*>(shared);  // the number of tiles of an expert and those before it
     const int lane = threadIdx.x % 32;
     if (threadIdx.x < 32) {
         int before = 0;
         for (int e = lane; e - lane < experts; e += 32) {
-            int sum = e < experts ? (offsets[e + 1] - offsets[e] + TILE_ROWS - 1) / TILE_ROWS : 0;
+            int sum = e < experts ? (offsets[e + 1] - offsets[e] + tile_rows - 1) / tile_rows : 0;
 #pragma unroll
             for (int distance = 1; distance < 32; distance *= 2) {
                 const int other = __shfl_up_sync(~0u, sum, distance);
@@ -37,9 +37,9 @@ KERNEL(256, experts_tiles)(Tile* tiles, const int* offsets, int experts, int mos
             else
                 low = middle + 1;
         }
-        const int within = i - (low > 0 ? ends[low - 1] : 0), first = offsets[low] + within * TILE_ROWS;
+        const int within = i - (low > 0 ? ends[low - 1] : 0), first = offsets[low] + within * tile_rows;
         const int left = offsets[low + 1] - first;
-        tiles[i] = {low, first, left < TILE_ROWS ? left : TILE_ROWS, 0};
+        tiles[i] = {low, first, left < tile_rows ? left : tile_rows, 0};
     }
 }
 

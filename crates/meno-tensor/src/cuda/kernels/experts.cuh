@@ -1,12 +1,11 @@
-// What the plain and the tensor-core products of experts share: tiles of rows, matrices in two parts, SwiGLU.
+// What the products of experts share: tiles of rows, matrices in two parts, SwiGLU.
 #pragma once
 #include "device.cuh"
 
-// Up to 64 rows of one expert: expert, first row, rows. Unused places of a list have no rows.
+// Rows of one expert: expert, first row, number of rows. The places of a list that are not used, at its end, have none.
 struct Tile {
     int expert, first, rows, unused;
 };
-constexpr int TILE_ROWS = 64;
 
 // A matrix of an expert in two parts, one below the other: rows below `split` lie in `first`, the others in `second`.
 // Every row has `cols` values.

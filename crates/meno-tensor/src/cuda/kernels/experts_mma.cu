@@ -5,7 +5,7 @@
 
 // A block of 128 threads computes 64 rows x 128 columns. Warp w has columns 32 w to 32 w + 31 of all rows: 4 x 4
 // fragments of 16 x 8. k runs in blocks of 64 values through a ring of stages in shared memory.
-constexpr int ROWS = TILE_ROWS, COLUMNS = 128, BLOCK = 64, STAGES = 3;
+constexpr int ROWS = 64, COLUMNS = 128, BLOCK = 64, STAGES = 3;
 // A factor lies in shared memory as panels of 64 rows of 128 bytes, with the 128-byte swizzle. A stage has one panel of
 // a and two of b; ops/experts.rs has the bytes of all stages.
 constexpr int PANEL = 64 * 128, STAGE = 3 * PANEL;

@@ -6,8 +6,7 @@
 #include "sm90a.cuh"
 
 constexpr int TILE_ROWS = 128;
-constexpr int CONSUMERS = 8;             // warps
-constexpr int STAGING_BYTES = 16 * 128;  // 16 rows of 64 bf16, on their way to y
+constexpr int CONSUMERS = 8;  // warps
 
 // The buffers and the place in shared memory of a kernel with this tile and this type of y.
 template <class Y, int COLUMNS> struct Memory {
@@ -79,8 +78,8 @@ __device__ __forceinline__ void complete(float* sums, const Output<Y>& out, int 
 // The accumulators of a warp, 16 rows: lane i holds rows i / 4 and i / 4 + 8, columns 8 j + 2 (i % 4) and the next.
 // `row` and `column` are those of the warp's first element.
 template <int COLUMNS>
-__device__ __forceinline__ void store(float (&d)[COLUMNS / 2], const Output<float>& out, const CUtensorMap*, uint32_t,
-                                      int&, int row, int column) {
+__device__ __forceinline__ void store(float (&d)[COLUMNS / 2], const Output<float>& out, const CUtensorMap*, Staging&,
+                                      int row, int column) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -99,10 +98,10 @@ __device__ __forceinline__ void store(float (&d)[COLUMNS / 2], const Output<floa
     }
 }
 
-// The same in bf16: through the warp's two staging buffers, used in turns, and TMA.
+// The same in bf16, with TMA.
 template <int COLUMNS>
 __device__ __forceinline__ void store(float (&d)[COLUMNS / 2], const Output<bf16>& out, const CUtensorMap* map,
-                                      uint32_t staging, int& turn, int row, int column) {
+                                      Staging& staging, int row, int column) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int panel = 0; panel < COLUMNS / 64; panel++) {
@@ -111,43 +110,26 @@ __device__ __forceinline__ void store(float (&d)[COLUMNS / 2], const Output<bf16
 #pragma unroll
         for (int half = 0; half < 2; half++)
             complete(sums + 2 * half, out, row + lane / 4 + 8 * half, c + lane % 4 * 2);
-        const uint32_t buffer = staging + turn * STAGING_BYTES;
-        turn ^= 1;
-        if (lane == 0) bulk_wait_read<1>();  // the store that last used this buffer has read it
-        __syncwarp();
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const float* q = sums + j * 8;
-            stsm4(buffer + swz(lane % 16, j * 2 + lane / 16), pack2(q[0], q[1]), pack2(q[2], q[3]), pack2(q[4], q[5]),
-                  pack2(q[6], q[7]));
-        }
-        fence_proxy();
-        __syncwarp();
-        if (lane == 0) {
-            if (row < out.m && c < out.n) tma_store(map, buffer, c, row);
-            bulk_commit();
-        }
+        if (row < out.m && c < out.n) staging.store(map, sums, c, row);
     }
 }
 
 // Multiplies and stores this block's tiles. For two warpgroups.
 template <class Y, int COLUMNS, Major B>
 __device__ __forceinline__ void multiply_tiles(const CUtensorMap* y, const Output<Y>& out, const Ring& ring,
-                                               const Tiles<COLUMNS>& tiles, int blocks, uint32_t staging) {
+                                               const Tiles<COLUMNS>& tiles, int blocks, uint32_t buffers) {
     const int warp = threadIdx.x / 32 - 4, group = warp / 4;
     const uint32_t a_at = ring.buffers + group * PANEL_BYTES, b_at = ring.buffers + TILE_ROWS * 128;
     const uint64_t a = desc_k(a_at), b = B == K_MAJOR ? desc_k(b_at) : desc_mn(b_at, PANEL_BYTES);
-    const uint32_t mine = staging + warp * 2 * STAGING_BYTES;
     float d[COLUMNS / 2];
     Turn turn;
-    int staging_turn = 0;
+    Staging staging(buffers + warp * 2 * STAGING_BYTES);
     for (int index = blockIdx.x; index < tiles.count(); index += gridDim.x) {
         const TilePlace tile = tiles.at(index);
         multiply<COLUMNS, K_MAJOR, B>(d, ring, turn, a, b, blocks);
-        store<COLUMNS>(d, out, y, mine, staging_turn, tile.row * TILE_ROWS + warp * 16, tile.column * COLUMNS);
+        store<COLUMNS>(d, out, y, staging, tile.row * TILE_ROWS + warp * 16, tile.column * COLUMNS);
     }
-    // Shared memory outlives the stores that read it.
-    if (Memory<Y, COLUMNS>::STAGED && threadIdx.x % 32 == 0) bulk_wait_read<0>();
+    if (Memory<Y, COLUMNS>::STAGED) staging.finish();
 }
 
 // y [m, n] = a · b over k; a: K-major, boxes of 64 x 128. b: [n, k], boxes of 64 x COLUMNS (K-major), or [k, n], boxes

@@ -100,6 +100,42 @@ __device__ __forceinline__ void multiply(float (&d)[N / 2], const Ring& ring, Tu
     ring.release(previous);
 }
 
+constexpr int STAGING_BYTES = 16 * 128;  // 16 rows of 64 bf16
+
+// Two buffers of a warp, used in turns, through which results go to a bf16 matrix.
+struct Staging {
+    uint32_t buffers;
+    int turn = 0;
+
+    __device__ __forceinline__ explicit Staging(uint32_t buffers) : buffers(buffers) {}
+
+    // Stores the sums of 16 rows and 64 columns at (column, row) of the matrix. Lane i holds rows i / 4 and i / 4 + 8,
+    // columns 8 j + 2 (i % 4) and the next.
+    __device__ __forceinline__ void store(const CUtensorMap* map, const float* sums, int column, int row) {
+        const int lane = threadIdx.x % 32;
+        const uint32_t buffer = buffers + turn * STAGING_BYTES;
+        turn ^= 1;
+        if (lane == 0) bulk_wait_read<1>();  // the store that last used this buffer has read it
+        __syncwarp();
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const float* q = sums + j * 8;
+            stsm4(buffer + swz(lane % 16, j * 2 + lane / 16), pack2(q[0], q[1]), pack2(q[2], q[3]), pack2(q[4], q[5]),
+                  pack2(q[6], q[7]));
+        }
+        fence_proxy();
+        __syncwarp();
+        if (lane == 0) {
+            tma_store(map, buffer, column, row);
+            bulk_commit();
+        }
+    }
+    // Shared memory outlives the stores that read it: for the end of a kernel.
+    __device__ __forceinline__ void finish() const {
+        if (threadIdx.x % 32 == 0) bulk_wait_read<0>();
+    }
+};
+
 // The tile that comes at place `index`: bands of `band` tiles down, column by column within a band, so that blocks that
 // run at the same time share rows and columns in the L2 cache.
 struct TilePlace {
