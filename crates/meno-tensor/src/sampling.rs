@@ -23,6 +23,10 @@ pub struct TokenSampling {
 }
 
 impl TokenSampling {
+    /// Takes the most likely token.
+    pub fn greedy() -> TokenSampling {
+        TokenSampling { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, vocab_size: usize::MAX, u: 0.0 }
+    }
     /// Returns true if the most likely token is chosen.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0 || self.top_k == 1

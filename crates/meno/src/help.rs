@@ -156,11 +156,19 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("meno bench infer path/to/model.gguf", "speed of a model"),
             ("meno bench train --preset W2", "speed of training steps"),
+            ("meno bench grpo --preset W2t", "speed of GRPO steps"),
         ],
     ),
     (
         "bench train",
         &[("meno bench train --preset V3 --threads 0", "training steps of a small DeepSeek-V3 network on all cores")],
+    ),
+    (
+        "bench grpo",
+        &[(
+            "meno bench grpo -m path/to/model --questions 1 --generations 16 --gen 32",
+            "a step of 16 answers of 32 tokens to one question",
+        )],
     ),
     (
         "bench infer",

@@ -31,4 +31,5 @@
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 #define KERNEL(threads, name) extern "C" void name
+#define SOLE_384 384
 #define SHARED_MEMORY(name) unsigned char* name = emulator::shared_memory

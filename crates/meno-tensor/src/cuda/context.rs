@@ -238,8 +238,7 @@ impl Ctx<'_> {
     /// Sets `rows` contiguous rows to zero.
     pub(super) fn zero(&self, x: Tensor, rows: usize) -> Result<(), Error> {
         assert!(x.cols == x.ld, "invariant: the rows are contiguous");
-        let words = (rows * x.ld * x.dtype.bytes()).div_ceil(2);
-        self.launch("zero_u16", Launch::elements(words), [x.into(), Arg::long(words)])
+        self.gpu.fill(x.at, 0, rows * x.ld * x.dtype.bytes())
     }
     /// Returns the matrix `p`, `[rows, cols]`, for products.
     pub(super) fn matrix(&self, p: Param) -> Weight {

@@ -251,24 +251,23 @@ impl Gpu {
         self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) })
     }
 
-    /// Returns the seconds that the card takes for the work that `f` launches, by its own clock.
-    pub(super) fn time(&self, f: impl FnOnce() -> Result<(), Error>) -> Result<f64, Error> {
+    /// Marks this place in the work of the stream.
+    pub(super) fn event(self: &Arc<Self>) -> Result<Event, Error> {
         self.bind()?;
-        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT;
-        let event = || self.checked("cuEventCreate", result::event::create(flags));
-        let [start, end] = [event()?, event()?];
-        // SAFETY: the events and the stream exist.
-        let record = |event| self.checked("cuEventRecord", unsafe { result::event::record(event, self.stream) });
-        record(start)?;
+        let event = self.checked("cuEventCreate", result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT))?;
+        let event = Event { gpu: self.clone(), event };
+        // SAFETY: the event and the stream exist.
+        self.checked("cuEventRecord", unsafe { result::event::record(event.event, self.stream) })?;
+        Ok(event)
+    }
+
+    /// Returns the seconds that the card takes for the work that `f` launches, by its own clock.
+    pub(super) fn time(self: &Arc<Self>, f: impl FnOnce() -> Result<(), Error>) -> Result<f64, Error> {
+        let start = self.event()?;
         f()?;
-        record(end)?;
+        let end = self.event()?;
         self.synchronize()?;
-        // SAFETY: both events were recorded, and the work between them is done.
-        let milliseconds = self.checked("cuEventElapsedTime", unsafe { result::event::elapsed(start, end) })?;
-        // SAFETY: the events are not used again.
-        let destroyed = [start, end].map(|event| unsafe { result::event::destroy(event) });
-        destroyed.into_iter().try_for_each(|result| self.checked("cuEventDestroy", result))?;
-        Ok(milliseconds as f64 / 1e3)
+        end.seconds_since(&start)
     }
 
     /// Returns the free memory in bytes.
@@ -350,6 +349,17 @@ impl Gpu {
             }
             Err(e) => self.checked("cuMemAlloc", Err(e)),
         }
+    }
+
+    /// Sets bytes in memory of this card.
+    pub(super) fn fill(&self, at: u64, byte: u8, bytes: usize) -> Result<(), Error> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: the range lies within memory of this card.
+        let result = unsafe { result::memset_d8_async(at, byte, bytes, self.stream()) };
+        self.checked("cuMemsetD8Async", result)
     }
 
     /// Copies values from the host to an address in memory of this card.
@@ -559,14 +569,7 @@ impl Memory {
     /// Sets a range of bytes.
     pub(super) fn fill(&self, byte: u8, range: std::ops::Range<usize>) -> Result<(), Error> {
         self.check(&range);
-        if range.is_empty() {
-            return Ok(());
-        }
-        self.gpu.bind()?;
-        let at = self.at + range.start as u64;
-        // SAFETY: the range lies within this memory.
-        let result = unsafe { result::memset_d8_async(at, byte, range.len(), self.gpu.stream()) };
-        self.gpu.checked("cuMemsetD8Async", result)
+        self.gpu.fill(self.at + range.start as u64, byte, range.len())
     }
 }
 
@@ -577,6 +580,35 @@ impl Drop for Memory {
         if self.gpu.bind().is_ok() {
             // SAFETY: the memory was allocated by `allocate` and is freed once; the driver waits for work that uses it.
             _ = unsafe { result::free_sync(self.at) };
+        }
+    }
+}
+
+/// A place in the work of the stream.
+pub(super) struct Event {
+    gpu: Arc<Gpu>,
+    event: sys::CUevent,
+}
+
+// SAFETY: the driver's functions take an event from any thread.
+unsafe impl Send for Event {}
+
+impl Event {
+    /// Returns the card's seconds between an earlier event and this one. All work up to here is done.
+    pub(super) fn seconds_since(&self, earlier: &Event) -> Result<f64, Error> {
+        self.gpu.bind()?;
+        // SAFETY: both events exist and were recorded.
+        let milliseconds = unsafe { result::event::elapsed(earlier.event, self.event) };
+        Ok(f64::from(self.gpu.checked("cuEventElapsedTime", milliseconds)?) / 1e3)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // A failure means that the context is lost, and the event with it.
+        if self.gpu.bind().is_ok() {
+            // SAFETY: the event is not used again.
+            _ = unsafe { result::event::destroy(self.event) };
         }
     }
 }

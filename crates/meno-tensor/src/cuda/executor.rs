@@ -5,7 +5,7 @@
 use super::batch::{Cache, CudaBatch};
 use super::buffer::CudaBuffer;
 use super::context::{Ctx, Scratch, Slots, Tensor};
-use super::driver::{Gpu, Memory};
+use super::driver::{Event, Gpu, Memory};
 use super::dtypes::dtypes;
 use super::kv_store::CudaKvStore;
 use super::ops::kernels;
@@ -21,7 +21,6 @@ use crate::tape::{Activation, Dtype, Losses, Outputs, Plan, ScheduleStep};
 use half::bf16;
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The memory of a program for one precision.
 struct Planned {
@@ -55,6 +54,8 @@ pub(super) struct CudaExecutor {
     recordings: Recordings,
     out: Outputs,
     profile: Option<Profile>,
+    /// Ends of the steps of a pass, for the profile.
+    events: Vec<(ScheduleStep, Event)>,
 }
 
 impl CudaExecutor {
@@ -72,6 +73,7 @@ impl CudaExecutor {
             recordings: Recordings::default(),
             out: program.outputs(),
             profile: None,
+            events: Vec::new(),
             gpu: gpu.clone(),
             program,
         })
@@ -121,11 +123,15 @@ impl CudaExecutor {
             Some(cache) if self.profile.is_none() => self.key(weights, pass, cache),
             _ => None,
         };
+        let start = self.profile.as_ref().map(|_| self.gpu.event()).transpose()?;
         match key {
             Some(key) => self.run_recorded(key, weights, pass, cache.as_ref())?,
             None => self.run_steps(weights, pass, cache.as_ref(), param_grads)?,
         }
-        self.results.fetch(pass.batch, &mut self.out)
+        self.results.fetch(pass.batch, &mut self.out)?;
+        let Some(start) = start else { return Ok(()) };
+        self.gpu.synchronize()?;
+        self.add_to_profile(start)
     }
 
     /// Returns the key of a pass that can be recorded.
@@ -231,15 +237,28 @@ impl CudaExecutor {
             scratch: RefCell::new(&mut self.scratch),
             rope_tables: &mut self.rope_tables,
         };
-        let start = Instant::now();
         match forward {
             true => kernels(&ops[i]).forward(&mut ctx)?,
             false => kernels(&ops[i]).backward(&mut ctx)?,
         }
-        if let Some(profile) = &mut self.profile {
-            self.gpu.synchronize()?;
-            let time = &mut profile.ops[i];
-            *(if forward { &mut time.forward } else { &mut time.backward }) += start.elapsed().as_secs_f64();
+        if self.profile.is_some() {
+            self.events.push((step, self.gpu.event()?));
+        }
+        Ok(())
+    }
+
+    /// Adds the card's time between the events of a pass, which is done, to the profile.
+    fn add_to_profile(&mut self, start: Event) -> Result<(), Error> {
+        let mut last = start;
+        for (step, event) in self.events.drain(..) {
+            let seconds = event.seconds_since(&last)?;
+            if let Some(profile) = &mut self.profile {
+                match step {
+                    ScheduleStep::Forward(i) | ScheduleStep::Recompute(i) => profile.ops[i].forward += seconds,
+                    ScheduleStep::Backward(i) => profile.ops[i].backward += seconds,
+                }
+            }
+            last = event;
         }
         Ok(())
     }
@@ -271,6 +290,7 @@ impl Executor for CudaExecutor {
         planned + self.scratch.bytes()
     }
     fn start_profile(&mut self) {
+        self.events.clear();
         self.profile = Some(Profile::new(&self.program));
     }
     fn profile(&self) -> Option<&Profile> {

@@ -1,5 +1,6 @@
 //! `meno bench`: measures how fast this machine trains and runs a network, and where the time is spent.
 
+mod grpo;
 mod infer;
 mod measures;
 pub(super) mod preset;
@@ -20,6 +21,8 @@ enum What {
     Train(train::Args),
     /// Measure prompt processing and generation, with one sequence and with many
     Infer(infer::Args),
+    /// Measure GRPO steps on random questions: sampling, training on the answers, update
+    Grpo(grpo::Args),
 }
 
 /// Runs `meno bench`.
@@ -27,5 +30,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
     match args.what {
         What::Train(args) => train::run(args),
         What::Infer(args) => infer::run(args),
+        What::Grpo(args) => grpo::run(args),
     }
 }

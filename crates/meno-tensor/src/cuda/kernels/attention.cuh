@@ -92,9 +92,9 @@ template <class T> struct Pages {
     int heads, head, dim;
     __device__ explicit Pages(const Place& p)
         : data((const T*)p.base), pages(p.pages), heads(p.heads), head(p.head), dim(p.dim) {}
-    __device__ const T* row(int i) const {
-        return data + (((long long)pages[i / KEYS] * heads + head) * KEYS + i % KEYS) * dim;
-    }
+    // The vectors of page `number`.
+    __device__ const T* page(int number) const { return data + ((long long)number * heads + head) * KEYS * dim; }
+    __device__ const T* row(int i) const { return page(pages[i / KEYS]) + i % KEYS * dim; }
 };
 template <> struct Pages<Q8> {
     const unsigned char* data;
@@ -102,11 +102,14 @@ template <> struct Pages<Q8> {
     int heads, head, dim;
     __device__ explicit Pages(const Place& p)
         : data((const unsigned char*)p.base), pages(p.pages), heads(p.heads), head(p.head), dim(p.dim) {}
+    __device__ int groups() const { return (dim + Q8_GROUP - 1) / Q8_GROUP; }
+    __device__ Q8 page(int number) const {
+        const unsigned char* page = data + ((long long)number * heads + head) * KEYS * (dim + 2 * groups());
+        return {(const signed char*)page, (const unsigned short*)(page + KEYS * dim)};
+    }
     __device__ Q8 row(int i) const {
-        const int groups = (dim + Q8_GROUP - 1) / Q8_GROUP;
-        const unsigned char* page = data + ((long long)pages[i / KEYS] * heads + head) * KEYS * (dim + 2 * groups);
-        return {(const signed char*)page + i % KEYS * dim,
-                (const unsigned short*)(page + KEYS * dim) + i % KEYS * groups};
+        const Q8 all = page(pages[i / KEYS]);
+        return {all.codes + i % KEYS * dim, all.scales + i % KEYS * groups()};
     }
 };
 

@@ -55,13 +55,7 @@ __device__ void attend(bf16* out, float* lse, const Inputs<bf16>& in, int aligne
         if (first + KEYS < end) load_tile<KEYS, QK>(shared, k_at, keys, first + KEYS, end, in.qk_dim, aligned);
         cp_async_commit();
         if (active) {
-            if (first + KEYS > seen[0]) {
-#pragma unroll
-                for (int i = 0; i < KEYS / 8; i++)
-#pragma unroll
-                    for (int e = 0; e < 4; e++)
-                        if (first + 8 * i + 2 * (lane % 4) + e % 2 >= seen[e / 2]) s[i][e] = -INFINITY;
-            }
+            hide_keys(s, first, seen);
             softmax.add_block(s, in.factor);
             round_weights<KEYS>(p, s);
 #pragma unroll

@@ -4,18 +4,16 @@
 // A block has 128 queries of a head: one thread loads, two warpgroups have 64 queries each. The scores of a block of
 // keys and the product of the probabilities of the block before with its values are started together, so that tensor
 // cores work during the softmax. All sums have the order of attention_bf16.cu, so all bits are equal.
+#include "attention_sm90a.cuh"
 #include "attention_softmax.cuh"
-#include "sm90a.cuh"
 
 namespace {
 
-constexpr int QUERIES = 128;  // of a block
-constexpr int ROWS = 64;      // of a warpgroup
-constexpr int STAGES = 3;     // blocks of keys, and of values, in shared memory
+constexpr int STAGES = 3;  // blocks of keys, and of values, in shared memory
 
 // Shared memory: the queries, the rings of keys and of values, the barriers. A matrix lies in boxes of 64 columns.
 template <int QK, int V> struct Memory {
-    static constexpr uint32_t Q_BYTES = QUERIES * 2 * QK, K_BYTES = KEYS * 2 * QK, V_BYTES = KEYS * 2 * V;
+    static constexpr uint32_t Q_BYTES = BLOCK_ROWS * 2 * QK, K_BYTES = KEYS * 2 * QK, V_BYTES = KEYS * 2 * V;
     static constexpr uint32_t KEYS_AT = Q_BYTES, VALUES_AT = KEYS_AT + STAGES * K_BYTES;
     static constexpr uint32_t KEY_BARRIERS = VALUES_AT + STAGES * V_BYTES;
     static constexpr uint32_t VALUE_BARRIERS = KEY_BARRIERS + 16 * STAGES;
@@ -32,19 +30,6 @@ template <int QK, int V> struct Memory {
         mbar_init(queries_full, 1);
         keys.start(consumers);
         values.start(consumers);
-    }
-};
-
-// A head of q, k or v: boxes of 64 columns (128 rows of q, 64 of k and v), and the head's first column.
-struct Head {
-    const CUtensorMap* map;
-    int column;
-
-    // Loads `COLUMNS` columns of a box's rows, in panels of 64.
-    template <int COLUMNS>
-    __device__ __forceinline__ void load(uint32_t to, uint32_t panel_bytes, int row, uint32_t barrier) const {
-#pragma unroll
-        for (int i = 0; i < COLUMNS / 64; i++) tma_load(to + i * panel_bytes, map, column + i * 64, row, barrier);
     }
 };
 
@@ -65,39 +50,18 @@ __device__ __forceinline__ void load_blocks(const Memory<QK, V>& memory, const T
 
 // The work of a warpgroup: 64 queries, 16 of each warp.
 template <int QK, int V> struct Rows64 {
-    uint32_t q[QK / 16][4];
+    Left<QK, true> q;
     float s[KEYS / 2];         // scores, then probabilities
     uint32_t p[KEYS / 16][4];  // probabilities in bf16
     float sum[V / 2];
     Softmax softmax;
 
-    // The first row of this lane.
-    __device__ __forceinline__ static int row() { return threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4; }
-
     // `from`: the first of the queries in the tile.
     __device__ __forceinline__ void start(uint32_t queries, int from) {
-        const int lane = threadIdx.x % 32, at = from + threadIdx.x % 128 / 32 * 16 + lane % 16;
-#pragma unroll
-        for (int kk = 0; kk < QK / 16; kk++)
-            ldsm4(q[kk], queries + kk / 4 * 2 * PANEL_BYTES + swz(at, kk % 4 * 2 + lane / 16));
+        q.start(queries, from);
 #pragma unroll
         for (int i = 0; i < V / 2; i++) sum[i] = 0.0f;
         softmax.start();
-    }
-    // Starts s = q · kT.
-    __device__ __forceinline__ void start_scores(uint32_t keys) {
-        const uint64_t k = desc_k(keys);
-#pragma unroll
-        for (int kk = 0; kk < QK / 16; kk++)
-            Wgmma<KEYS, K_MAJOR, K_MAJOR>::rs(s, q[kk], k + kk / 4 * (PANEL_BYTES >> 4) + kk % 4 * 2, kk > 0);
-        wg_commit();
-    }
-    // Starts sum += p · v.
-    __device__ __forceinline__ void start_sums(uint32_t values) {
-        const uint64_t v = desc_mn(values, PANEL_BYTES);
-#pragma unroll
-        for (int kk = 0; kk < KEYS / 16; kk++) Wgmma<V, K_MAJOR, MN_MAJOR>::rs(sum, p[kk], v + kk * 128, 1);
-        wg_commit();
     }
     // Hides the keys after each query, in the block of keys at the queries' own positions.
     __device__ __forceinline__ void mask() {
@@ -106,23 +70,20 @@ template <int QK, int V> struct Rows64 {
         for (int i = 0; i < KEYS / 8; i++)
 #pragma unroll
             for (int e = 0; e < 4; e++)
-                if (8 * i + column + e % 2 > row() + 8 * (e / 2)) s[4 * i + e] = -INFINITY;
+                if (8 * i + column + e % 2 > lane_row() + 8 * (e / 2)) s[4 * i + e] = -INFINITY;
     }
     // Prepares the product with the next values.
     __device__ __forceinline__ void prepare_sums() {
 #pragma unroll
         for (int i = 0; i < V / 2; i++) sum[i] = __fmul_rn(sum[i], softmax.rescale[i / 2 % 2]);
-#pragma unroll
-        for (int kk = 0; kk < KEYS / 16; kk++)
-#pragma unroll
-            for (int x = 0; x < 4; x++) p[kk][x] = pack2(s[8 * kk + 2 * x], s[8 * kk + 2 * x + 1]);
+        round<KEYS>(p, s);
     }
     // Writes the rows at positions from `from` on that the tile's sequence has.
     __device__ __forceinline__ void store(bf16* out, float* lse, const Tile& tile, int from, int head,
                                           int heads) const {
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            const int position = from + row() + 8 * h;
+            const int position = from + lane_row() + 8 * h;
             const float total = quad_sum(softmax.sum[h]), inverse = __fdiv_rn(1.0f, total);
             if (position >= tile.queries) continue;
             const long long at = (long long)(tile.first + position) * heads + head;
@@ -135,17 +96,6 @@ template <int QK, int V> struct Rows64 {
     }
 };
 
-// Sets the rows of a block of values from `row` on to zero, which belong to other sequences: a probability of zero
-// times infinity would be NaN. For one warpgroup of the block.
-template <int V> __device__ __forceinline__ void clear_values(unsigned char* values, int row) {
-#pragma unroll
-    for (int panel = 0; panel < V / 64; panel++)
-        for (int i = row * 128 + threadIdx.x % 128 * 16; i < PANEL_BYTES; i += 128 * 16)
-            *(uint4*)(values + panel * PANEL_BYTES + i) = make_uint4(0, 0, 0, 0);
-    fence_proxy();
-    named_bar(1, 128);
-}
-
 // Attends with the 64 queries from `from` on in the tile, which see `blocks` blocks of keys. For a warpgroup.
 template <int QK, int V>
 __device__ __forceinline__ void attend_rows(Rows64<QK, V>& rows, unsigned char* shared, const Memory<QK, V>& memory,
@@ -156,7 +106,7 @@ __device__ __forceinline__ void attend_rows(Rows64<QK, V>& rows, unsigned char* 
     rows.start(memory.queries, from);
     keys.wait(k);
     wg_fence();
-    rows.start_scores(keys.buffer(k.stage));
+    rows.q.template start_products<KEYS>(rows.s, keys.buffer(k.stage));
     wg_wait<0>();
     keys.release(k.stage);
     k.next(STAGES);
@@ -174,8 +124,8 @@ __device__ __forceinline__ void attend_rows(Rows64<QK, V>& rows, unsigned char* 
         keys.wait(k);
         values.wait(v);
         wg_fence();
-        rows.start_scores(keys.buffer(k.stage));
-        rows.start_sums(values.buffer(v.stage));
+        rows.q.template start_products<KEYS>(rows.s, keys.buffer(k.stage));
+        start_sums<KEYS, V>(rows.sum, rows.p, values.buffer(v.stage));
         wg_wait<1>();
         keys.release(k.stage);
         k.next(STAGES);
@@ -191,9 +141,13 @@ __device__ __forceinline__ void attend_rows(Rows64<QK, V>& rows, unsigned char* 
     values.wait(v);
     // The end of the sequence lies in the last block of the last queries, which no other warpgroup reads.
     const int inside = tile.queries - (blocks - 1) * KEYS;
-    if (inside < KEYS) clear_values<V>(shared + (values.buffer(v.stage) - memory.queries), inside);
+    if (inside < KEYS) {
+        clear_rows<KEYS, V>(shared + (values.buffer(v.stage) - memory.queries), inside, threadIdx.x % 128, 128);
+        fence_proxy();
+        named_bar(1, 128);
+    }
     wg_fence();
-    rows.start_sums(values.buffer(v.stage));
+    start_sums<KEYS, V>(rows.sum, rows.p, values.buffer(v.stage));
     wg_wait<0>();
 }
 
@@ -204,7 +158,7 @@ __device__ __forceinline__ void attend(Head q, Head k, Head v, bf16* out, float*
                                        const int4* segments, int segment_count) {
     SHARED_MEMORY(shared);
     const Memory<QK, V> memory(smem_u32(shared));
-    const Tile tile = find_tile(gridDim.y - 1 - blockIdx.y, segments, segment_count, 1, QUERIES);
+    const Tile tile = find_tile(gridDim.y - 1 - blockIdx.y, segments, segment_count, 1, BLOCK_ROWS);
     if (tile.start >= tile.queries) return;
     // Warpgroups with queries, and blocks of keys of the last one.
     const int groups = tile.start + ROWS < tile.queries ? 2 : 1, blocks = tile.start / KEYS + groups;

@@ -14,6 +14,10 @@
 // The word stands at the start of a line, where the emulator's build script looks for it.
 #define KERNEL(threads, name) extern "C" __global__ void __launch_bounds__(threads) name
 
+// KERNEL(SOLE_384, ...): a block of 384 threads with a multiprocessor to itself. It starts with all registers, 168 a
+// thread, as reg_inc needs where a kernel could do with fewer.
+#define SOLE_384 384, 1
+
 // Declares `unsigned char* name`, the dynamic shared memory of the block (1024-byte aligned).
 extern __shared__ __align__(1024) unsigned char meno_shared_memory[];
 #define SHARED_MEMORY(name) unsigned char* name = meno_shared_memory

@@ -37,9 +37,3 @@ KERNEL(256, mix)(float* y, const float* w, float rate, long long n) {
     if (i >= n) return;
     y[i] = rate == 1.0f ? w[i] : __fadd_rn(__fmul_rn(rate, w[i]), __fmul_rn(__fsub_rn(1.0f, rate), y[i]));
 }
-
-// Sets n 16-bit words to zero.
-KERNEL(256, zero_u16)(unsigned short* y, long long n) {
-    const long long i = thread_index();
-    if (i < n) y[i] = 0;
-}

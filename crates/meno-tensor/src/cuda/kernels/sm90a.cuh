@@ -44,12 +44,20 @@ struct Ring {
     }
     __device__ __forceinline__ uint32_t buffer(int stage) const { return buffers + stage * bytes; }
 
-    // Waits until all consumers have released a buffer, and returns the barrier for the loads that fill it.
-    __device__ __forceinline__ uint32_t fill(Turn turn) const {
+    // Waits until all consumers have released a buffer.
+    __device__ __forceinline__ void wait_empty(Turn turn) const {
         mbar_wait(empty + 8 * turn.stage, turn.parity ^ 1);
+    }
+    // Returns the barrier for the loads that fill an empty buffer; for one thread.
+    __device__ __forceinline__ uint32_t expect(Turn turn) const {
         const uint32_t barrier = full + 8 * turn.stage;
         mbar_expect(barrier, bytes);
         return barrier;
+    }
+    // Both, for one thread that loads alone.
+    __device__ __forceinline__ uint32_t fill(Turn turn) const {
+        wait_empty(turn);
+        return expect(turn);
     }
     // Waits until a buffer is full.
     __device__ __forceinline__ void wait(Turn turn) const { mbar_wait(full + 8 * turn.stage, turn.parity); }

@@ -1,12 +1,16 @@
 //! Attention: new keys and values go to the cache, then a kernel attends; backward is one kernel for each of dq, dk and
-//! dv.
+//! dv, or one for dq and one for both others.
 //!
-//! Which kernels run depends on the widths of the heads and on the element types only, never on the number of rows: so
-//! a query has the same bits in training, in a chunk and alone. Compute capability 9.0 has kernels of its own, of the
-//! same bits.
+//! Which bits a result has depends on the widths of the heads and on the element types only, never on the number of
+//! rows: so a query has the same bits in training, in a chunk and alone. Kernels of the same bits are chosen by speed:
+//! [`decode`] has those for few queries over the cache, [`sm90`] those for compute capability 9.0, whose gradients have
+//! bits of their own.
 
+mod decode;
+mod mma;
 mod sm90;
 
+use self::mma::{Kernel, Mma, Queries};
 use super::Kernels;
 use crate::backend::{Error, KvStore};
 use crate::cuda::context::{Ctx, Tensor};
@@ -17,8 +21,6 @@ use crate::tape::{Activation, Dtype};
 
 /// Threads of a block of the kernels for every width.
 const THREADS: u32 = 256;
-/// The largest tile of the kernels for tensor cores, in rows.
-const MMA_ROWS: usize = 64;
 
 /// Heads of a width in an activation.
 #[derive(Clone, Copy)]
@@ -56,25 +58,6 @@ fn cover(all: &[Heads], cols: usize) -> bool {
     ranges.sort_unstable();
     let end = ranges.into_iter().try_fold(0, |end, (start, dim)| (start == end).then_some(start + dim));
     end == Some(cols)
-}
-
-/// The widths (of keys, of values) that a kernel for tensor cores is compiled for.
-#[derive(Clone, Copy)]
-struct Mma([usize; 2]);
-
-impl Mma {
-    /// Returns the kernel for heads of these widths, or `None` if one for every width must run.
-    fn of(op: &Attention, dtype: Dtype) -> Option<Mma> {
-        let (qk, v) = (op.qk_dim, op.v_dim);
-        if dtype != Dtype::Bf16 || !qk.is_multiple_of(16) || !v.is_multiple_of(16) {
-            return None;
-        }
-        [[64, 64], [128, 128], [192, 128], [256, 256]].into_iter().find(|&[a, b]| qk <= a && v <= b).map(Mma)
-    }
-    /// Streamed rows of a block in backward.
-    fn streamed(self) -> usize {
-        if self.0[0] == 256 { 32 } else { 64 }
-    }
 }
 
 /// Returns the name of a type of pages.
@@ -203,17 +186,15 @@ impl Attention {
     }
 
     /// Forward on tensor cores.
-    fn attend_mma(&self, ctx: &Ctx, Mma([qk, v]): Mma, cached: Option<[u64; 2]>, source: &str) -> Result<(), Error> {
-        let (out, lse) = (ctx.act(self.out), ctx.act(self.lse));
-        let launch = Launch {
-            grid: [Self::tiles(ctx, self.rows_per_query(), MMA_ROWS), self.kv_heads],
-            threads: 128,
-            shared: 2 * (MMA_ROWS * qk + 64 * (qk + v)),
-        };
+    fn attend_mma(&self, ctx: &Ctx, widths: Mma, cached: Option<[u64; 2]>, source: &str) -> Result<(), Error> {
+        let (out, lse, queries) = (ctx.act(self.out), ctx.act(self.lse), Queries::of(self, ctx));
+        let multiprocessors = ctx.gpu.card.multiprocessors as usize;
+        let few = cached.and_then(|_| decode::plan(widths, source, queries, multiprocessors));
+        let Kernel { name, launch } = few.unwrap_or_else(|| mma::plan(widths, source, queries));
         let mut args = vec![out.into(), lse.into()];
         args.extend(self.inputs(ctx, cached));
         args.push(self.aligned(ctx).into());
-        ctx.gpu.launch(&format!("attention_mma_{source}_{qk}_{v}"), launch, &mut args)
+        ctx.gpu.launch(&name, launch, &mut args)
     }
 
     /// Returns how forward without a cache runs on compute capability 9.0, if it can.
@@ -223,6 +204,16 @@ impl Attention {
         }
         let inputs = [self.q, self.k, self.v].map(|view| ctx.heads(view));
         sm90::plan(self, inputs, sm90::Rows { rows: ctx.rows, segments: ctx.on_card.segments })
+    }
+
+    /// Returns how the gradients `to` are computed on compute capability 9.0, if it can.
+    fn plan_backward_sm90(&self, ctx: &Ctx, to: [(Tensor, bool); 3]) -> Option<sm90::backward::Plan> {
+        if !ctx.gpu.card.runs_sm90a() {
+            return None;
+        }
+        let inputs = [self.q, self.k, self.v].map(|view| ctx.heads(view));
+        let places = sm90::backward::Places { inputs, dout: ctx.grad(self.out), to };
+        sm90::backward::plan(self, places, sm90::Rows { rows: ctx.rows, segments: ctx.on_card.segments })
     }
 
     /// Computes o·do for every row and head.
@@ -240,7 +231,7 @@ impl Attention {
     fn give(&self, ctx: &Ctx, gradient: Gradient, delta: Tensor, (to, add): (Tensor, bool)) -> Result<(), Error> {
         let (dout, dtype, heads) = (ctx.grad(self.out), to.dtype, gradient.heads(self));
         let stride = heads.view.head_stride;
-        let mma = Mma::of(self, dtype);
+        let widths = Mma::of(self, dtype);
         let mut args = vec![
             to.into(),
             to.ld.into(),
@@ -253,13 +244,13 @@ impl Attention {
         ];
         args.extend(self.inputs(ctx, None));
         let group = if gradient == Gradient::Q { self.rows_per_query() } else { 1 };
-        if let Some(mma) = mma {
-            let Mma([qk, v]) = mma;
+        if let Some(widths) = widths {
+            let Mma([qk, v]) = widths;
             let stored = to.at.is_multiple_of(4) && to.ld.is_multiple_of(2) && stride.is_multiple_of(2);
             args.extend([self.aligned(ctx), stored].map(Arg::from));
-            let grid = [Self::tiles(ctx, group, MMA_ROWS), self.kv_heads];
+            let grid = [Self::tiles(ctx, group, mma::ROWS), self.kv_heads];
             let tiles = if gradient == Gradient::V { qk } else { qk + v };
-            let shared = 2 * (MMA_ROWS * tiles + mma.streamed() * (qk + v)) + 12 * mma.streamed();
+            let shared = 2 * (mma::ROWS * tiles + widths.streamed() * (qk + v)) + 12 * widths.streamed();
             let name = format!("attention_mma_{}_{qk}_{v}", gradient.name());
             return ctx.gpu.launch(&name, Launch { grid, threads: 128, shared }, &mut args);
         }
@@ -303,13 +294,16 @@ impl Kernels for Attention {
         let cache = self.append_to_pages(ctx)?;
         let (cached, source) = (cache.map(|(at, _)| at), cache.map_or("rows", |(_, kv)| kv));
         match Mma::of(self, ctx.act(self.out).dtype) {
-            Some(mma) => self.attend_mma(ctx, mma, cached, source),
+            Some(widths) => self.attend_mma(ctx, widths, cached, source),
             None => self.attend(ctx, cached, source),
         }
     }
     fn backward(&self, ctx: &mut Ctx) -> Result<(), Error> {
         let delta = self.output_dot(ctx)?;
         let to = give_heads(ctx, [self.q_heads(), self.k_heads(), self.v_heads()])?;
+        if let Some(plan) = self.plan_backward_sm90(ctx, to) {
+            return plan.run(self, ctx, delta);
+        }
         for (gradient, to) in [Gradient::Q, Gradient::K, Gradient::V].into_iter().zip(to) {
             self.give(ctx, gradient, delta, to)?;
         }

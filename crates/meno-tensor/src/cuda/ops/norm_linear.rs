@@ -25,10 +25,18 @@ fn input(op: &NormLinear, ctx: &mut Ctx) -> Result<Tensor, Error> {
 /// The most fused projections whose biases one kernel joins.
 const JOINED: usize = 3;
 
-/// Returns the biases of fused weights side by side, in scratch memory, with zeros for absent ones; null if all are.
+/// Returns the biases of fused weights side by side: where they lie, or in scratch memory, with zeros for absent ones;
+/// null if all are.
 fn joined_biases(op: &NormLinear, ctx: &Ctx) -> Result<u64, Error> {
     if op.projections.iter().all(|p| p.bias.is_none()) {
         return Ok(0);
+    }
+    let adjacent = op.projections.windows(2).all(|pair| {
+        let [first, second] = [&pair[0], &pair[1]].map(|p| ctx.optional(p.bias));
+        first != 0 && second == first + (pair[0].outputs * size_of::<f32>()) as u64
+    });
+    if adjacent {
+        return Ok(ctx.optional(op.projections[0].bias));
     }
     let mut parts = [(0, 0); JOINED];
     for (part, p) in parts.iter_mut().zip(&op.projections) {

@@ -5,11 +5,12 @@ use crate::backend::{Backend, Executor, Pass, Weights};
 use crate::device::Device;
 use crate::kv_cache::{KvCache, KvType, LayerSpec};
 use crate::ops::Builder;
+use crate::ops::test_ops::WeightedSum;
 use crate::pool;
 use crate::precision::Precision;
 use crate::rng::Rng;
 use crate::tape::{Batch, Mode, Param, ParamLayout};
-use crate::testing::{TestInput, build, check_agreement};
+use crate::testing::{Net, TestInput, build, check_agreement};
 use std::sync::Arc;
 
 #[derive(Clone, Copy)]
@@ -36,14 +37,20 @@ fn push(b: &mut Builder, params: &mut ParamLayout, s: Shape) -> (Activation, Act
 
 /// The same with `gap` columns after v that no head has. Returns the input, the output and the log-sum-exp.
 fn push_apart(b: &mut Builder, params: &mut ParamLayout, s: Shape, gap: usize) -> [Activation; 3] {
-    let widths = [s.heads * s.qk_dim, s.kv_heads * s.qk_dim, s.kv_heads * s.v_dim];
-    let act = TestInput::input(b, params, widths.iter().sum::<usize>() + gap);
+    let act = TestInput::input(b, params, s.cols() + gap);
+    let [out, lse] = push_op(b, act, s);
+    [act, out, lse]
+}
+
+/// The op over an input that there is.
+fn push_op(b: &mut Builder, act: Activation, s: Shape) -> [Activation; 2] {
+    let widths = s.widths();
     let view = |i: usize, head_stride| HeadView { act, offset: widths[..i].iter().sum(), head_stride };
     let (q, k, v) = (view(0, s.qk_dim), view(1, s.qk_dim), view(2, s.v_dim));
     let (out, lse) = (b.activation(s.heads * s.v_dim), b.activation(s.heads));
     let Shape { heads, kv_heads, qk_dim, v_dim } = s;
     b.push(Attention { q, k, v, out, lse, heads, kv_heads, qk_dim, v_dim, scale: 0.3, layer: 0 });
-    [act, out, lse]
+    [out, lse]
 }
 
 #[test]
@@ -57,6 +64,13 @@ fn gradients_and_bits() {
 }
 
 impl Shape {
+    /// Returns the columns of q, of k and of v.
+    fn widths(self) -> [usize; 3] {
+        [self.heads * self.qk_dim, self.kv_heads * self.qk_dim, self.kv_heads * self.v_dim]
+    }
+    fn cols(self) -> usize {
+        self.widths().iter().sum()
+    }
     fn spec(self) -> LayerSpec {
         LayerSpec { kv_heads: self.kv_heads, qk_dim: self.qk_dim, v_dim: self.v_dim }
     }
@@ -119,7 +133,7 @@ impl Infer {
 
 /// Attention from the definition, in f64.
 fn plain(x: &[f32], n: usize, s: Shape) -> Vec<f64> {
-    let ld = s.heads * s.qk_dim + s.kv_heads * (s.qk_dim + s.v_dim);
+    let ld = s.cols();
     let mut out = vec![];
     for i in 0..n {
         for h in 0..s.heads {
@@ -363,7 +377,7 @@ fn the_place_of_heads_changes_no_bit() {
     let lens = [200, 1, 63, 64, 65, 130, 128, 330];
     for (device, shape) in Device::all().into_iter().flat_map(|d| ALIGNED_SHAPES.map(|shape| (d, shape))) {
         let rows: usize = lens.iter().sum();
-        let cols = shape.heads * shape.qk_dim + shape.kv_heads * (shape.qk_dim + shape.v_dim);
+        let cols = shape.cols();
         let mut rng = Rng::new(&[17]);
         let x: Vec<f32> = (0..rows * cols).map(|_| 2.0 * rng.normal()).collect();
         let run = |gap: usize, precision: Precision, lens: &[usize]| {
@@ -408,6 +422,77 @@ fn sequences_do_not_touch() {
             let rows = batch.segments[s].rows.clone();
             let range = rows.start * cols..rows.end * cols;
             assert!(before[range.clone()] == after[range], "{device}, {} columns: sequence {s}", shape.qk_dim);
+        }
+    }
+}
+
+/// Returns the gradients of the input `x` in bf16, whose rows lie `gap` columns apart. `ops` ops attend to it: the last
+/// one writes its gradients, the others add to them. A further op attends to the output of the first one, so that the
+/// gradients of outputs are not finite where inputs are not.
+fn gradients(device: Device, shape: Shape, ops: u64, gap: usize, lens: &[usize], x: &[f32]) -> Vec<f32> {
+    let (cols, rows) = (shape.cols(), x.len() / shape.cols());
+    let mode = Mode { rows, train: true, recompute: false };
+    let mut net = Net::new(device, mode, &|b, p| {
+        let [act, out, _] = push_apart(b, p, shape, gap);
+        for seed in 1..ops {
+            let [x, _] = push_op(b, act, shape);
+            b.push(WeightedSum { x, seed });
+        }
+        let [out, _] = push_op(b, out, Shape { heads: 1, kv_heads: 1, qk_dim: 16, v_dim: 16 });
+        Some(out)
+    });
+    net.update(net.inputs[0], |w| {
+        w.chunks_exact_mut(cols + gap).zip(x.chunks_exact(cols)).for_each(|(to, x)| to[..cols].copy_from_slice(x));
+    });
+    net.batch.clear();
+    for &n in lens {
+        net.batch.push_training(&vec![0; n], |_| 1.0);
+    }
+    let (_, grads) = net.step(Precision::Bf16);
+    grads.chunks_exact(cols + gap).flat_map(|row| row[..cols].to_vec()).collect()
+}
+
+/// Where the heads lie, which decides about the kernel, changes no bit of the gradients of queries, nor of keys and
+/// values whose head has one query head. Others are sums in another order.
+#[test]
+fn the_place_of_heads_hardly_changes_gradients() {
+    let heads = |heads| ALIGNED_SHAPES.map(|shape| Shape { heads, kv_heads: 1, ..shape });
+    let cards = || Device::all().into_iter().filter(|device| matches!(device, Device::Cuda(_)));
+    for (device, shape) in [heads(2), heads(1)].concat().into_iter().flat_map(|s| cards().map(move |d| (d, s))) {
+        // The keys of a long sequence fill the ring of blocks twice.
+        let (ops, lens): (u64, &[usize]) = if shape.heads == 1 { (1, &[450, 1]) } else { (2, &[3, 200, 1, 65, 130]) };
+        let mut rng = Rng::new(&[19]);
+        let rows: usize = lens.iter().sum();
+        let x: Vec<f32> = (0..rows * shape.cols()).map(|_| rng.normal()).collect();
+        let [near, apart] = [0, 4].map(|gap| gradients(device, shape, ops, gap, lens, &x));
+        let largest = apart.iter().fold(0f32, |most, g| most.max(g.abs()));
+        let exact = if shape.heads == 1 { shape.cols() } else { shape.widths()[0] };
+        for (i, (a, b)) in near.iter().zip(&apart).enumerate() {
+            let (row, col) = (i / shape.cols(), i % shape.cols());
+            let tolerance = if col < exact { 0.0 } else { 1e-2 * largest };
+            assert!((a - b).abs() <= tolerance, "{device}, {} columns, row {row}, column {col}: {a} {b}", shape.qk_dim);
+        }
+    }
+}
+
+/// The gradients of a sequence have the same bits whatever the others hold, also what is not finite, and however many
+/// there are.
+#[test]
+fn gradients_of_sequences_do_not_touch() {
+    for (device, shape) in Device::all().into_iter().flat_map(|d| ALIGNED_SHAPES.map(|shape| (d, shape))) {
+        let lens = [70, 150, 20, 130];
+        let (rows, cols) = (lens.iter().sum::<usize>(), shape.cols());
+        let mut rng = Rng::new(&[23]);
+        let mut x: Vec<f32> = (0..rows * cols).map(|_| rng.normal()).collect();
+        let before = gradients(device, shape, 1, 0, &lens, &x);
+        x[70 * cols..220 * cols].fill(f32::NAN);
+        x[240 * cols..].fill(f32::INFINITY);
+        for lens in [&lens[..], &[70, 149, 1, 20, 60]] {
+            let after = gradients(device, shape, 1, 0, lens, &x);
+            for (first, n) in [(0, 70), (220, 20)] {
+                let range = first * cols..(first + n) * cols;
+                assert!(before[range.clone()] == after[range], "{device}, {} columns: row {first}", shape.qk_dim);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `meno bench infer`: tokens per second for a prompt and for generation, with one sequence and with many. It
-//! works like llama-bench: arbitrary tokens, logits computed at every step, nothing sampled.
+//! works like llama-bench: arbitrary tokens, logits computed at every step. A GPU chooses the most likely token, so that
+//! the logits stay there; nothing is sampled on the CPU.
 
 use super::measures::{median, peak_rss_mb};
 use super::preset::Preset;
@@ -11,10 +12,11 @@ use anyhow::{Result, ensure};
 use meno_model::{InferOptions, LoadPrecision, Model};
 use meno_tensor::backend::{Executor, OpTime, Pass, Profile};
 use meno_tensor::cpu::{cpu_seconds, roofline};
-use meno_tensor::kv_cache::KvCache;
+use meno_tensor::kv_cache::{KvCache, KvType};
 use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
-use meno_tensor::tape::Batch;
+use meno_tensor::sampling::TokenSampling;
+use meno_tensor::tape::{Batch, pages};
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 
@@ -111,7 +113,10 @@ impl Runner {
         for slot in 0..sequences {
             let tokens: Vec<u32> = (0..tokens).map(|_| self.rng.below(vocab) as u32).collect();
             let rows = batch.push(&tokens, past, Some(slot));
-            batch.logit_rows.push(rows.end - 1);
+            match self.model.backend().samples_rows() {
+                true => batch.sampled_rows.push((rows.end - 1, TokenSampling::greedy())),
+                false => batch.logit_rows.push(rows.end - 1),
+            }
         }
         let pass = Pass::new(self.precision, &batch);
         self.executor.forward(&mut *self.model.weights, pass, Some(&mut self.cache))?;
@@ -145,7 +150,7 @@ impl Runner {
         Ok(Time { cpu: median(times.iter().map(|t| t.cpu)), wall: median(times.iter().map(|t| t.wall)) })
     }
 
-    /// CPU milliseconds per op in one run of `f`.
+    /// Milliseconds per op in one run of `f`: CPU time, or the device's on a GPU.
     fn profile(&mut self, f: impl Fn(&mut Runner) -> Result<()>) -> Result<Vec<(&'static str, f64)>> {
         self.executor.start_profile();
         f(self)?;
@@ -173,9 +178,12 @@ fn measure(args: &Args) -> Result<Map<String, Value>> {
     ensure!(len <= context, "{len} tokens a sequence: the model supports at most {context}");
     let o = InferOptions::default();
     let executor = model.infer_executor(args.prompt.min(512).max(most), o)?;
-    let cache = model.backend().kv_cache_with_slots(&model.cache_specs(o), most, len)?;
+    let kv_type = args.device.device.kv_type(KvType::F32, precision);
+    let mut cache = model.backend().kv_cache(&model.cache_specs(o), kv_type, most * pages(len))?;
+    (0..most).for_each(|_| _ = cache.table_mut().open());
     let weights = model.weights.quantized_bytes() + model.weights.bytes();
     let parameters = model.layout().count();
+    let on_gpu = args.device.device.has_own_memory();
     let mut r = Runner { model, precision, executor, cache, rng: Rng::new(&[1]) };
     r.prompt(1, args.prompt.min(32))?; // warm up
     let mut report = Map::new();
@@ -201,16 +209,22 @@ fn measure(args: &Args) -> Result<Map<String, Value>> {
         put(format!("gen_tokens_per_cpu_s{suffix}"), json!((n * args.generate) as f64 / t.cpu));
     }
     work.next("peaks of the processor and profile");
-    put("peak_int8_gops".into(), json!(roofline::int8_gops()));
-    put("peak_read_gb_per_s".into(), json!(roofline::read_gb_per_s()));
+    if !on_gpu {
+        put("peak_int8_gops".into(), json!(roofline::int8_gops()));
+        put("peak_read_gb_per_s".into(), json!(roofline::read_gb_per_s()));
+    }
     put("peak_rss_mb".into(), json!(peak_rss_mb()));
+    if let Some([free, total]) = r.model.backend().memory()? {
+        put("device_memory_mb".into(), json!((total - free) as f64 / 1e6));
+    }
     let prompt = r.profile(|r| r.prompt(1, args.prompt))?;
     let generated = r.profile(|r| r.generate(1, 0, args.generate))?;
     let ms = |ops: &[(&str, f64)], tokens: usize| -> Map<String, Value> {
         ops.iter().map(|(op, ms)| ((*op).to_owned(), json!(ms / tokens as f64))).collect()
     };
-    put("prompt_cpu_ms_per_token".into(), Value::Object(ms(&prompt, args.prompt)));
-    put("gen_cpu_ms_per_token".into(), Value::Object(ms(&generated, args.generate)));
+    let clock = if on_gpu { "device" } else { "cpu" };
+    put(format!("prompt_{clock}_ms_per_token"), Value::Object(ms(&prompt, args.prompt)));
+    put(format!("gen_{clock}_ms_per_token"), Value::Object(ms(&generated, args.generate)));
     Ok(report)
 }
 
@@ -241,19 +255,25 @@ fn text(args: &Args, report: &Map<String, Value>) -> String {
             if n == 1 { ("one sequence".into(), String::new()) } else { (format!("{n} sequences"), format!("_{n}")) };
         line(format!("{name}, {} each", args.generate), "gen_tokens", &suffix);
     }
-    out += &format!(
-        "\none thread at most: {:.0} GOP/s of 8-bit products, {:.1} GB/s read; peak memory {:.0} MB\n\n\
-         {:32} {:>12} {:>12}\n",
-        number("peak_int8_gops"),
-        number("peak_read_gb_per_s"),
-        number("peak_rss_mb"),
-        "CPU ms a token",
-        "prompt",
-        "one sequence",
-    );
-    let part = |key: &str, op: &str| report[key].get(op).and_then(Value::as_f64).unwrap_or(0.0);
-    for op in report["gen_cpu_ms_per_token"].as_object().into_iter().flat_map(|o| o.keys()) {
-        let (a, b) = (part("prompt_cpu_ms_per_token", op), part("gen_cpu_ms_per_token", op));
+    out += "\n";
+    let on_gpu = report.contains_key("device_memory_mb");
+    out += &match on_gpu {
+        true => format!("memory of the card: {:.0} MB in use; ", number("device_memory_mb")),
+        false => format!(
+            "one thread at most: {:.0} GOP/s of 8-bit products, {:.1} GB/s read; ",
+            number("peak_int8_gops"),
+            number("peak_read_gb_per_s")
+        ),
+    };
+    out += &format!("peak memory {:.0} MB\n\n", number("peak_rss_mb"));
+    let (clock, title) = if on_gpu { ("device", "ms a token") } else { ("cpu", "CPU ms a token") };
+    out += &format!("{title:32} {:>12} {:>12}\n", "prompt", "one sequence");
+    let part = |form: &str, op: &str| {
+        let ops = report.get(&format!("{form}_{clock}_ms_per_token"));
+        ops.and_then(|ops| ops.get(op)).and_then(Value::as_f64).unwrap_or(0.0)
+    };
+    for op in report[&format!("gen_{clock}_ms_per_token")].as_object().into_iter().flat_map(|o| o.keys()) {
+        let (a, b) = (part("prompt", op), part("gen", op));
         out += &format!("{op:32} {a:12.3} {b:12.3}\n");
     }
     out

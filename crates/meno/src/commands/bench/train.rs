@@ -210,7 +210,7 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
         times.push(bench.step()?);
     }
     times.drain(..WARM_UP);
-    // A profile of a GPU waits after every op, so it is made in steps of its own.
+    // The events of a GPU's profile take time, so it is made in steps of its own.
     bench.executor.start_profile();
     let profiled = (0..PROFILED).map(|_| bench.step()).collect::<Result<Vec<StepTime>>>()?;
     drop(work);

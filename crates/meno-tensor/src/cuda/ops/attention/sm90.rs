@@ -2,6 +2,7 @@
 //!
 //! The kernels have the bits of those for every card, so a plan decides speed alone.
 
+pub(super) mod backward;
 #[cfg(test)]
 mod tests;
 
@@ -44,20 +45,28 @@ pub(super) struct Rows {
 /// in activations. `None`: these kernels cannot, because of the widths, of the types, or of where the heads lie.
 pub(super) fn plan(op: &Attention, inputs: [Tensor; 3], Rows { rows, segments }: Rows) -> Option<Plan> {
     let (qk, v) = (op.qk_dim, op.v_dim);
-    let compiled = [[64, 64], [128, 128], [192, 128]].contains(&[qk, v]);
     // At least the tiles of all segments.
     let tiles = rows / QUERIES + segments;
-    if !compiled || !inputs.iter().all(in_boxes) || rows == 0 || tiles > GRID {
+    if !is_compiled(op) || !inputs.iter().all(in_boxes) || rows == 0 || tiles > GRID {
         return None;
     }
-    let boxes = |x: Tensor, box_rows| MatrixBox { at: x.at, rows, cols: x.cols, ld: x.ld, box_rows };
     let [q, k, values] = inputs;
     let shared = Dtype::Bf16.bytes() * (QUERIES * qk + STAGES * KEYS * (qk + v)) + BARRIERS;
     Some(Plan {
         kernel: format!("attention_sm90a_{qk}_{v}"),
         launch: Launch { grid: [op.heads, tiles], threads: THREADS, shared },
-        boxes: [boxes(q, QUERIES), boxes(k, KEYS), boxes(values, KEYS)],
+        boxes: [boxes(q, rows, QUERIES), boxes(k, rows, KEYS), boxes(values, rows, KEYS)],
     })
+}
+
+/// Returns true if there are kernels for the widths of the heads.
+fn is_compiled(op: &Attention) -> bool {
+    [[64, 64], [128, 128], [192, 128]].contains(&[op.qk_dim, op.v_dim])
+}
+
+/// Returns the boxes of `box_rows` rows of a matrix.
+fn boxes(x: Tensor, rows: usize, box_rows: usize) -> MatrixBox {
+    MatrixBox { at: x.at, rows, cols: x.cols, ld: x.ld, box_rows }
 }
 
 /// Returns true if TMA can copy boxes of these heads. A box may start at any column.

@@ -4,10 +4,10 @@ use crate::ops::attention::HeadView;
 use crate::tape::Mode;
 
 /// The rows of one batch.
-const BATCH: Rows = Rows { rows: 300, segments: 2 };
+pub(super) const BATCH: Rows = Rows { rows: 300, segments: 2 };
 
 /// Attention with 6 heads, 2 of them of keys, in one activation: first q, then k, then v.
-fn attention([qk_dim, v_dim]: [usize; 2]) -> Attention {
+pub(super) fn attention([qk_dim, v_dim]: [usize; 2]) -> Attention {
     let mut b = Builder::new(Mode { rows: BATCH.rows, train: true, recompute: false });
     let [act, out, lse] = [8 * qk_dim + 2 * v_dim, 6 * v_dim, 6].map(|cols| b.activation(cols));
     let view = |offset, head_stride| HeadView { act, offset, head_stride };
@@ -27,7 +27,7 @@ fn attention([qk_dim, v_dim]: [usize; 2]) -> Attention {
 }
 
 /// The heads of q, k and v in an activation at this address with rows of this many columns.
-fn inputs(op: &Attention, at: u64, cols: usize) -> [Tensor; 3] {
+pub(super) fn inputs(op: &Attention, at: u64, cols: usize) -> [Tensor; 3] {
     let whole = Tensor::new(at, Dtype::Bf16, cols);
     [op.q, op.k, op.v].map(|view| whole.columns(view.offset, cols - view.offset))
 }
