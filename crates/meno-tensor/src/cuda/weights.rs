@@ -1,8 +1,9 @@
-//! Weights on the card: f32 values, a copy of them in bf16 for products, and for inference parameters that are stored as
-//! bf16 alone, or quantized.
+//! Weights on the card: f32 values, a copy of them in bf16 for products, and for inference parameters that are stored
+//! as bf16 alone, or quantized.
 //!
-//! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others become matrices
-//! of bf16; their blocks stay in the host's memory for the look-up of rows ([`CudaWeights::rows`]), but for experts.
+//! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others become
+//! matrices of bf16; their blocks stay in the host's memory for the look-up of rows ([`CudaWeights::rows`]), but for
+//! experts.
 
 use super::blocks::{Blocks, Format, Slabs};
 use super::buffer::CudaBuffer;
@@ -24,7 +25,7 @@ enum Quantized {
         memory: Memory,
         dtype: GgmlType,
         row_bytes: usize,
-        /// The blocks, row after row, on the host. Empty for experts, whose rows nobody looks up.
+        /// The blocks, row after row, on the host. Empty for experts, whose rows are never looked up.
         blocks: Vec<u8>,
     },
 }
@@ -45,7 +46,7 @@ pub(super) struct CudaWeights {
     bf16: Memory,
     /// Quantized parameters, indexed by parameter.
     quantized: Vec<Option<Quantized>>,
-    /// The memory of those that are kept in blocks.
+    /// The memory of parameters that are kept in blocks.
     slabs: Slabs,
 }
 

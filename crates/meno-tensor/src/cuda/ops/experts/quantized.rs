@@ -1,15 +1,14 @@
 //! Experts whose matrices stay quantized ([`crate::cuda::blocks`]), for inference.
 //!
-//! Rows of bf16 are multiplied with the blocks; a result has the bits of the product with the dense matrix. For what no
-//! kernel multiplies (rows of f32; gate in blocks and up dense), the matrices of all experts are first written in bf16 to
-//! scratch memory.
+//! Rows of bf16 are multiplied with the blocks; a result has the bits of the product with the dense matrix. What no
+//! kernel multiplies (rows of f32; gate in blocks and up dense) is first written in bf16 to scratch memory.
 
 #[cfg(test)]
 mod tests;
 
 use super::every_card::{TILE, swiglu_of_rows};
+use super::pass::{Pass, rows};
 use super::product::{Product, Rows};
-use super::{Pass, rows};
 use crate::backend::Error;
 use crate::cuda::blocks::{Blocks, Format, TILE_ROWS};
 use crate::cuda::context::{Ctx, Weight};
