@@ -1,8 +1,8 @@
 // The products of experts whose matrices stay quantized, for rows of bf16. Rust: cuda/ops/experts/quantized.rs.
 // CPU: cpu/ops/experts.rs, which rounds x to 8 bits instead.
 //
-// A result has the bits of experts_mma.cu with the matrix in bf16: one chain of mma.sync over k in ascending steps of 16
-// from 0.
+// A result has the bits of experts_mma.cu with the matrix in bf16: one chain of mma.sync over k in ascending steps of
+// 16 from 0.
 #include "experts.cuh"
 #include "quant.cuh"
 
@@ -15,7 +15,8 @@ constexpr int STAGES = 6, ROWS = 64, PIECE = 16;
 typedef float Sums[ROWS / 8][4];
 
 // An expert's matrix of n rows.
-template <class Q> __device__ __forceinline__ Blocks<Q> blocks_of(const byte* const* experts, int expert, int n, int k) {
+template <class Q>
+__device__ __forceinline__ Blocks<Q> blocks_of(const byte* const* experts, int expert, int n, int k) {
     Blocks<Q> w = {experts[expert], nullptr, n, (k + 63) / 64};
     w.supers = w.record(w.tiles(), 0);
     return w;
@@ -88,8 +89,8 @@ template <class Store> __device__ __forceinline__ void for_pairs(int rows, int c
 
 // y = x . w transposed, w [n][k]. Rows of y start `ldy` values apart. Grid: strips, tiles.
 template <class Q>
-__device__ __forceinline__ void forward(bf16* y, const bf16* x, const byte* const* experts, const Tile* tiles, int n, int k,
-                                        int ldy) {
+__device__ __forceinline__ void forward(bf16* y, const bf16* x, const byte* const* experts, const Tile* tiles, int n,
+                                        int k, int ldy) {
     const Tile tile = tiles[blockIdx.y];
     if (tile.rows == 0) return;
     const int strip = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
@@ -112,10 +113,10 @@ __device__ __forceinline__ void swiglu(bf16* h, const bf16* x, const byte* const
     if (tile.rows == 0) return;
     const int warp = threadIdx.x / 32, strip = (blockIdx.x * (blockDim.x / 32) + warp) / 2;
     const bool is_up = warp % 2;
+    const Blocks<Q> w = blocks_of<Q>(is_up ? up : gate, tile.expert, width, k);
     Sums sums = {};
-    multiply(sums, x + tile.first * (long long)k, tile.rows, blocks_of<Q>(is_up ? up : gate, tile.expert, width, k), strip,
-             k);
-    __syncthreads();  // nobody reads a stage, which become room for up's results
+    multiply(sums, x + tile.first * (long long)k, tile.rows, w, strip, k);
+    __syncthreads();  // the stages have been read, and are room for up's results
     SHARED_MEMORY(shared);
     uint32_t* ups = reinterpret_cast<uint32_t*>(shared) + warp / 2 * (16 * 32) + threadIdx.x % 32;
     if (is_up) {
