@@ -31,8 +31,8 @@ pub struct LoadOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum LoadPrecision {
-    /// Quantized matrices of a GGUF file stay quantized and are multiplied with 8-bit activations (in bf16 on a GPU, FP8
-    /// matrices too); all others use the caller's default.
+    /// Quantized matrices of a GGUF file stay quantized and are multiplied with 8-bit activations (on a GPU in bf16,
+    /// and those in FP8 too); all others use the caller's default.
     #[default]
     Auto,
     /// Quantized matrices are dequantized, and all use this precision.

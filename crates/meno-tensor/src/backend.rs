@@ -27,8 +27,8 @@ use std::sync::Arc;
 pub trait Backend: Send + Sync + Debug {
     /// The device.
     fn device(&self) -> Device;
-    /// Allocates zeroed weights in this layout. [`Weights::write_quantized`] and [`Weights::write_fp8`] fill in the blocks
-    /// of quantized parameters.
+    /// Allocates zeroed weights in this layout. [`Weights::write_quantized`] and [`Weights::write_fp8`] fill in the
+    /// quantized parameters.
     fn weights(&self, layout: Arc<ParamLayout>) -> Result<Box<dyn Weights>, Error>;
     /// Allocates a zeroed vector of `len` f32 values, for gradients or a copy of the weights.
     fn buffer(&self, len: usize) -> Result<Box<dyn Buffer>, Error>;

@@ -1,7 +1,7 @@
 //! Quantized matrices that stay quantized on the card.
 //!
-//! kernels/quant.cuh describes where codes and scales lie, and [`layout`] and [`fp8`] write them so. Products with few rows read
-//! them directly; others dequantize parts into scratch memory.
+//! kernels/quant.cuh describes where codes and scales lie, and [`layout`] and [`fp8`] write them so. Products with few
+//! rows read them directly; others dequantize parts into scratch memory.
 
 mod format;
 mod fp8;
@@ -30,8 +30,8 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Copies a matrix in ggml's blocks, of a type that has a format, to the card. `row` returns the blocks of a row, as
-    /// in a GGUF file.
+    /// Copies a matrix in ggml's blocks, of a type that has a format, to the card. `row` returns the blocks of a row,
+    /// as in a GGUF file.
     pub(super) fn upload<'a>(
         gpu: &Arc<Gpu>,
         dtype: GgmlType,

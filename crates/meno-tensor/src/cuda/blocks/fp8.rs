@@ -14,9 +14,9 @@ pub(super) fn pack(matrix: &Fp8Matrix, [rows, cols]: [usize; 2]) -> Vec<u8> {
     let mut records = vec![0; tiles * chunks * FP8.record];
     records.par_chunks_exact_mut(FP8.record).enumerate().for_each(|(i, record)| {
         let [top, left] = [i / chunks * TILE_ROWS, i % chunks * TILE_COLS];
-        let code = |row: usize, column: usize| match (top + row, left + column) {
-            (row, column) if row < rows && column < cols => matrix.codes[row * cols + column],
-            _ => 0,
+        let code = |row: usize, column: usize| {
+            let [row, column] = [top + row, left + column];
+            if row < rows && column < cols { matrix.codes[row * cols + column] } else { 0 }
         };
         let (codes, factor) = record.split_at_mut(TILE_ROWS * TILE_COLS);
         for (at, pair) in codes.chunks_exact_mut(2).enumerate() {
@@ -36,7 +36,6 @@ fn place(at: usize) -> [usize; 2] {
 
 /// The 16 bits of two codes: the first as in an f16 that is 2⁸ times too small, the second in the bits that are left.
 fn in_pair(first: u8, second: u8) -> u16 {
-    let [(sign, rest), (second_sign, second_rest)] =
-        [first, second].map(|code| (u16::from(code >> 7), u16::from(code & 127)));
-    sign << 15 | second_sign << 14 | rest << 7 | second_rest
+    let [first, second] = [first, second].map(u16::from);
+    (first & 128) << 8 | (first & 127) << 7 | (second & 128) << 7 | second & 127
 }
