@@ -10,6 +10,7 @@ use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory};
 use crate::backend::{Buffer, Error, Weights, own, own_mut, quantized_row_bytes};
 use crate::precision::Precision;
+use crate::quant::fp8::Fp8Matrix;
 use crate::quant::{GgmlType, dequant};
 use crate::tape::{Dtype, Param, ParamInfo, ParamLayout, Storage};
 use half::bf16;
@@ -181,8 +182,8 @@ impl Weights for CudaWeights {
             let values: Vec<u8> = (0..rows).flat_map(|r| row_of(r)).copied().collect();
             return self.bf16.write(self.layout.info(p).range().start * size_of::<bf16>(), &values);
         }
-        if let Some(format) = Format::of(dtype).filter(|_| !self.layout.info(p).name.contains(EXPERTS)) {
-            let (blocks, memory) = Blocks::upload(&self.gpu, format, [rows, cols], row_of)?;
+        if Format::of(dtype).is_some() && !self.layout.info(p).name.contains(EXPERTS) {
+            let (blocks, memory) = Blocks::upload(&self.gpu, dtype, [rows, cols], row_of)?;
             self.quantized[p.index()] = Some(Quantized { memory, content: Content::Blocks(blocks) });
             return Ok(());
         }
@@ -197,6 +198,11 @@ impl Weights for CudaWeights {
         memory.write(0, &rounded)?;
         let content = Content::Dense { dtype, row_bytes, blocks: sorted };
         self.quantized[p.index()] = Some(Quantized { memory, content });
+        Ok(())
+    }
+    fn write_fp8(&mut self, p: Param, matrix: &Fp8Matrix) -> Result<(), Error> {
+        let (blocks, memory) = Blocks::upload_fp8(&self.gpu, matrix, self.layout.info(p).matrix_shape())?;
+        self.quantized[p.index()] = Some(Quantized { memory, content: Content::Blocks(blocks) });
         Ok(())
     }
     fn read_all(&self) -> Result<Cow<'_, [f32]>, Error> {

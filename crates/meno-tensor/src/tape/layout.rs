@@ -21,7 +21,7 @@ pub enum Storage {
     F32,
     /// As bf16, without f32 values: inference on a GPU.
     Bf16,
-    /// In the quantized blocks of a file: inference.
+    /// Quantized, as in a file: inference.
     Blocks,
 }
 
