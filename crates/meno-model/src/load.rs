@@ -45,8 +45,8 @@ pub enum LoadPrecision {
 pub struct UnknownLoadPrecision(pub String);
 
 impl LoadPrecision {
-    /// Returns how weights are loaded for inference, and the precision of matrix products. `default` is that of matrices that are not
-    /// quantized, if none is fixed.
+    /// Returns how weights are loaded for inference, and the precision of matrix products. `default` is that of
+    /// matrices that are not quantized, if none is fixed.
     pub fn resolve(self, default: Precision) -> (LoadOptions, Precision) {
         let (keep_quantized, precision) = match self {
             LoadPrecision::Auto => (true, default),

@@ -67,7 +67,9 @@ pub trait Backend: Send + Sync + Debug {
     }
     /// Chooses a token from a row of logits.
     fn sample(&self, logits: &[f32], sampling: &TokenSampling, scratch: &mut Scratch) -> SampledToken {
-        sampling::sample(self, logits, sampling, scratch)
+        let normalizer = |row: &[f32], inv_temperature| self.normalizer(row, inv_temperature);
+        let log_softmax = |row: &mut [f32], inv_temperature| self.log_softmax(row, inv_temperature);
+        sampling::sample(logits, sampling, scratch, normalizer, log_softmax)
     }
     /// Returns true if a pass samples [`Batch::sampled_rows`], with the tokens that [`Backend::sample`] chooses. Their
     /// logits need not be copied to the host.

@@ -2,7 +2,6 @@
 
 mod open;
 
-use crate::kv_cache::KvType;
 use crate::precision::Precision;
 use crate::quant::fp8;
 use serde::{Deserialize, Serialize};
@@ -28,15 +27,6 @@ impl Device {
         match self {
             Device::Cpu | Device::Reference => Precision::F32,
             Device::Cuda(_) => Precision::Bf16,
-        }
-    }
-
-    /// Returns the type of a cache that has the bits of one of type `kv_type` and is the smallest. On a GPU in bf16, keys
-    /// and values are bf16 before they are written.
-    pub fn kv_type(self, kv_type: KvType, precision: Precision) -> KvType {
-        match (self, kv_type, precision) {
-            (Device::Cuda(_), KvType::F32, Precision::Bf16) => KvType::Bf16,
-            _ => kv_type,
         }
     }
 

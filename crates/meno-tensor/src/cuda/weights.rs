@@ -1,4 +1,4 @@
-//! Weights on the card: f32 values, a copy of them in bf16 for products, and for inference parameters that are stored as
+//! Weights on the card: f32 values, and a copy of them in bf16 for products. For inference, parameters may be stored as
 //! bf16 alone, or quantized.
 //!
 //! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others, and the
@@ -179,7 +179,7 @@ impl Weights for CudaWeights {
         let row_of = |r: usize| &blocks[source(r) * row_bytes..][..row_bytes];
         if self.layout.storage(p) == Storage::Bf16 {
             assert!(dtype == GgmlType::Bf16, "invariant: {dtype:?} is rounded to bf16 by the caller");
-            let values: Vec<u8> = (0..rows).flat_map(|r| row_of(r)).copied().collect();
+            let values: Vec<u8> = (0..rows).flat_map(row_of).copied().collect();
             return self.bf16.write(self.layout.info(p).range().start * size_of::<bf16>(), &values);
         }
         if Format::of(dtype).is_some() && !self.layout.info(p).name.contains(EXPERTS) {
