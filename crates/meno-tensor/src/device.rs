@@ -2,8 +2,8 @@
 
 mod open;
 
-use crate::kv_cache::KvType;
 use crate::precision::Precision;
+use crate::quant::fp8;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -30,18 +30,14 @@ impl Device {
         }
     }
 
-    /// Returns the type of a cache that has the bits of one of type `kv_type` and is the smallest. On a GPU in bf16, keys
-    /// and values are bf16 before they are written.
-    pub fn kv_type(self, kv_type: KvType, precision: Precision) -> KvType {
-        match (self, kv_type, precision) {
-            (Device::Cuda(_), KvType::F32, Precision::Bf16) => KvType::Bf16,
-            _ => kv_type,
-        }
-    }
-
     /// Returns true if weights lie in memory of the device, not in the host's.
     pub fn has_own_memory(self) -> bool {
         matches!(self, Device::Cuda(_))
+    }
+
+    /// Returns true if the device can store FP8 matrices as they are, with one factor per `block` of rows and columns.
+    pub fn keeps_fp8(self, block: [usize; 2]) -> bool {
+        self.has_own_memory() && block.iter().zip(fp8::TILE).all(|(size, tile)| size.is_multiple_of(tile))
     }
 }
 

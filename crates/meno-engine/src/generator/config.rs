@@ -26,9 +26,9 @@ pub struct GeneratorConfig {
     /// Capacity of the KV cache in tokens, for all sequences and kept prefixes together; `None` means `slots` ×
     /// `max_len`. When the cache is full, the most recent sequence waits and is recomputed later.
     pub cache_tokens: Option<usize>,
-    /// The type of keys and values in the cache. Any type other than f32 breaks the bit-exact contract with training. On a
-    /// GPU in bf16, where attention reads keys and values in bf16, pages of bf16 take the place of f32: the bits are the
-    /// same.
+    /// The type of keys and values in the cache. Any type other than f32 breaks the bit-exact contract with training.
+    /// On a GPU in bf16, where attention reads keys and values in bf16, pages of bf16 take the place of f32: the bits
+    /// are the same.
     pub kv_type: KvType,
     /// Keeps the cache contents of finished sequences for prompts with the same prefix. Valid only while the weights do
     /// not change.
@@ -76,7 +76,7 @@ impl GeneratorConfig {
         GeneratorConfig {
             step_rows: self.step_rows.max(GPU_STEP_ROWS),
             prefill_rows: self.prefill_rows.max(GPU_PREFILL_ROWS),
-            kv_type: device.kv_type(self.kv_type, self.precision),
+            kv_type: self.kv_type.on(device, self.precision),
             ..self
         }
     }

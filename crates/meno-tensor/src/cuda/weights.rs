@@ -1,5 +1,5 @@
-//! Weights on the card: f32 values, a copy of them in bf16 for products, and for inference parameters that are stored
-//! as bf16 alone, or quantized.
+//! Weights on the card: f32 values, and a copy of them in bf16 for products. For inference, parameters may be stored as
+//! bf16 alone, or quantized.
 //!
 //! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others become
 //! matrices of bf16; their blocks stay in the host's memory for the look-up of rows ([`CudaWeights::rows`]), but for
@@ -10,6 +10,7 @@ use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory};
 use crate::backend::{Buffer, Error, Weights, own, own_mut, quantized_row_bytes};
 use crate::precision::Precision;
+use crate::quant::fp8::Fp8Matrix;
 use crate::quant::{GgmlType, dequant};
 use crate::tape::{Dtype, Param, ParamInfo, ParamLayout, Storage};
 use half::bf16;
@@ -177,14 +178,14 @@ impl Weights for CudaWeights {
         let row_of = |r: usize| &blocks[source(r) * row_bytes..][..row_bytes];
         if self.layout.storage(p) == Storage::Bf16 {
             assert!(dtype == GgmlType::Bf16, "invariant: {dtype:?} is rounded to bf16 by the caller");
-            let values: Vec<u8> = (0..rows).flat_map(|r| row_of(r)).copied().collect();
+            let values: Vec<u8> = (0..rows).flat_map(row_of).copied().collect();
             return self.bf16.write(self.layout.info(p).range().start * size_of::<bf16>(), &values);
         }
         let expert = self.layout.info(p).name.contains(EXPERTS);
         // Products of experts with other sizes are not those of tensor cores, and have other bits.
         let kept = !expert || [rows, cols].iter().all(|size| size.is_multiple_of(8));
-        if let Some(format) = Format::of(dtype).filter(|_| kept) {
-            let blocks = Blocks::upload(&mut self.slabs, format, [rows, cols], row_of)?;
+        if kept && Format::of(dtype).is_some() {
+            let blocks = Blocks::upload(&mut self.slabs, dtype, [rows, cols], row_of)?;
             self.quantized[p.index()] = Some(Quantized::Blocks(blocks));
             return Ok(());
         }
@@ -200,6 +201,11 @@ impl Weights for CudaWeights {
         }
         memory.write(0, &rounded)?;
         self.quantized[p.index()] = Some(Quantized::Dense { memory, dtype, row_bytes, blocks: sorted });
+        Ok(())
+    }
+    fn write_fp8(&mut self, p: Param, matrix: &Fp8Matrix) -> Result<(), Error> {
+        let blocks = Blocks::upload_fp8(&mut self.slabs, matrix, self.layout.info(p).matrix_shape())?;
+        self.quantized[p.index()] = Some(Quantized::Blocks(blocks));
         Ok(())
     }
     fn read_all(&self) -> Result<Cow<'_, [f32]>, Error> {

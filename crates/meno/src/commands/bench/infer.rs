@@ -1,6 +1,6 @@
 //! `meno bench infer`: tokens per second for a prompt and for generation, with one sequence and with many. It
-//! works like llama-bench: arbitrary tokens, logits computed at every step. A GPU chooses the most likely token, so that
-//! the logits stay there; nothing is sampled on the CPU.
+//! works like llama-bench: arbitrary tokens, logits computed at every step. A GPU chooses the most likely token, so
+//! that the logits stay there; nothing is sampled on the CPU.
 
 use super::measures::{median, peak_rss_mb};
 use super::preset::Preset;
@@ -178,7 +178,7 @@ fn measure(args: &Args) -> Result<Map<String, Value>> {
     ensure!(len <= context, "{len} tokens a sequence: the model supports at most {context}");
     let o = InferOptions::default();
     let executor = model.infer_executor(args.prompt.min(512).max(most), o)?;
-    let kv_type = args.device.device.kv_type(KvType::F32, precision);
+    let kv_type = KvType::F32.on(args.device.device, precision);
     let mut cache = model.backend().kv_cache(&model.cache_specs(o), kv_type, most * pages(len))?;
     (0..most).for_each(|_| _ = cache.table_mut().open());
     let weights = model.weights.quantized_bytes() + model.weights.bytes();
