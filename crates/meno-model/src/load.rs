@@ -7,7 +7,7 @@ use half::bf16;
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use meno_tensor::quant::GgmlType;
-use meno_tensor::tape::{Param, Storage};
+use meno_tensor::tape::{Param, ParamInfo, Storage};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -108,7 +108,7 @@ impl Model {
         let all: Vec<(Param, String)> = layout.iter().map(|(p, info)| (p, info.name.clone())).collect();
         let (mut quantized, mut rounded) = (Vec::new(), Vec::new());
         for (p, name) in all.iter().filter(|(p, _)| network.can_quantize(&layout, *p)) {
-            if o.keep_quantized && (source.blocks(name)?.is_some() || stays_fp8(&source, name, o)) {
+            if o.keep_quantized && (source.blocks(name)?.is_some() || stays_fp8(&source, layout.info(*p), o)) {
                 quantized.push(*p);
             } else if o.bf16_only && o.device.has_own_memory() {
                 rounded.push(*p);
@@ -157,8 +157,9 @@ impl Model {
     }
 }
 
-/// Returns true if an FP8 matrix stays as it is. The kernels of experts read matrices in bf16.
-fn stays_fp8(source: &Source, name: &str, o: LoadOptions) -> bool {
-    let keeps = |block| o.bf16_only && o.device.keeps_fp8(block) && !name.contains(".experts.");
-    source.fp8_block(name).is_some_and(keeps)
+/// Returns true if an FP8 matrix stays as it is. Experts of sizes that are no multiples of 8 do not: their products are
+/// not those of tensor cores, and have other bits.
+fn stays_fp8(source: &Source, info: &ParamInfo, o: LoadOptions) -> bool {
+    let even = !info.name.contains(".experts.") || info.shape.iter().all(|size| size.is_multiple_of(8));
+    source.fp8_block(&info.name).is_some_and(|block| o.bf16_only && o.device.keeps_fp8(block) && even)
 }
