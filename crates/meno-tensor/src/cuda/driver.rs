@@ -126,7 +126,7 @@ impl From<u64> for Arg {
 }
 impl From<usize> for Arg {
     fn from(n: usize) -> Arg {
-        Arg::Int(i32::try_from(n).expect("invariant: sizes of a kernel fit an int"))
+        Arg::Int(i32::try_from(n).unwrap_or_else(|_| panic!("invariant: {n} fits an int, a kernel's parameter")))
     }
 }
 impl From<i32> for Arg {
