@@ -65,6 +65,7 @@ impl Generator {
     /// sequence ([`Error::CacheTooSmall`]), if another setting is invalid ([`Error::GeneratorConfig`]), if the model
     /// has no MTP module for the drafts ([`Error::NoMtpModule`]), or if the device lacks memory.
     pub fn new(model: &Model, config: GeneratorConfig) -> Result<Generator, Error> {
+        let config = config.on(model.backend().device());
         let (max_len, supported) = (config.max_len, model.config.max_position_embeddings);
         if max_len > supported {
             return Err(Error::ContextTooLong { max_len, supported });

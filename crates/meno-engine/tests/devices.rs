@@ -1,5 +1,5 @@
-//! Generation on every device: tokens that the device chooses are those that the host chooses from the logits, and
-//! neither other sequences nor drafts change them.
+//! Generation on every device: the device and the host choose the same tokens from the same logits, and neither other
+//! sequences nor drafts change them.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 

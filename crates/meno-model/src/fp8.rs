@@ -2,25 +2,9 @@
 //! (DeepSeek-V3, arXiv 2412.19437, §3.3; `inference/kernel.py`, `weight_dequant`). Blocks at the edges are partial.
 
 use rayon::prelude::*;
-use std::sync::LazyLock;
 
 /// The suffix that turns the name of a weight into that of its factors.
 pub(crate) const SCALE: &str = "_scale_inv";
-
-/// Decodes e4m3 (the OCP's e4m3fn): a sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinities, one NaN per
-/// sign.
-fn e4m3(bits: u8) -> f32 {
-    let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
-    let magnitude = match (exponent, bits & 7) {
-        (15, 7) => f32::NAN,
-        (0, _) => mantissa * 2f32.powi(-9),
-        _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
-    };
-    if bits >> 7 == 1 { -magnitude } else { magnitude }
-}
-
-/// The values of all 256 codes.
-pub(crate) static E4M3: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|bits| e4m3(bits as u8)));
 
 /// Decodes e8m0 (`scale_fmt: ue8m0`): a power of two.
 pub(crate) fn e8m0(bits: u8) -> f32 {
@@ -55,15 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_by_hand() {
-        // Values from the OCP's table of 8-bit formats.
-        for (bits, value) in [(0x00, 0.0), (0x01, 2f32.powi(-9)), (0x07, 7.0 / 512.0), (0x08, 2f32.powi(-6))] {
-            assert_eq!(e4m3(bits), value);
-        }
-        for (bits, value) in [(0x38, 1.0), (0x7E, 448.0), (0xB8, -1.0), (0xFE, -448.0), (0x40, 2.0), (0x39, 1.125)] {
-            assert_eq!(e4m3(bits), value);
-        }
-        assert!(e4m3(0x7F).is_nan() && e4m3(0xFF).is_nan());
+    fn powers_of_two() {
         assert_eq!((e8m0(127), e8m0(128), e8m0(0), e8m0(254)), (1.0, 2.0, 2f32.powi(-127), 2f32.powi(127)));
     }
 

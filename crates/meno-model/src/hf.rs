@@ -3,9 +3,13 @@
 use crate::safetensors::Safetensors;
 use crate::{Error, fp8, input};
 use meno_tensor::finite::first_not_below;
+use meno_tensor::quant::fp8::Fp8Matrix;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// The largest value of e4m3.
+const LARGEST_E4M3: f32 = 448.0;
 
 /// The safetensors files of a directory.
 pub(crate) struct Directory {
@@ -68,25 +72,46 @@ impl Directory {
         }
     }
 
+    /// Returns rows and columns of the blocks of an FP8 weight.
+    pub(crate) fn fp8_block(&self, name: &str) -> Option<[usize; 2]> {
+        self.block.filter(|_| self.files[self.index[name]].is_fp8(name))
+    }
+
     pub(crate) fn read_f32(&self, name: &str, out: &mut [f32]) -> Result<(), Error> {
         let file = &self.files[self.index[name]];
         file.read_f32(name, out)?;
         if !file.is_fp8(name) {
             return Ok(());
         }
-        if let Some(problem) = self.fp8_problem(name) {
-            return Err(Error::Tensors { path: self.path.clone(), problems: vec![problem] });
-        }
+        let factors = self.fp8_factors(name)?;
         let (Some(block), Some(&[_, cols])) = (self.block, file.shape(name)) else { return Ok(()) };
-        let scale = format!("{name}{}", fp8::SCALE);
-        let file = &self.files[self.index[&scale]];
-        let mut scales = vec![0.0; file.shape(&scale).unwrap_or_default().iter().product()];
-        file.read_f32(&scale, &mut scales)?;
-        fp8::scale(out, cols, &scales, block);
+        fp8::scale(out, cols, &factors, block);
         match first_not_below(out, f32::INFINITY) {
             Some(index) => Err(Error::not_finite(&self.path, name, index)),
             None => Ok(()),
         }
+    }
+
+    /// Returns an FP8 weight as it is stored, checked like its values in [`Directory::read_f32`].
+    pub(crate) fn read_fp8(&self, name: &str, block: [usize; 2]) -> Result<Fp8Matrix<'_>, Error> {
+        let codes = self.files[self.index[name]].fp8_codes(name)?;
+        let factors = self.fp8_factors(name)?;
+        if factors.iter().any(|factor| !(factor * LARGEST_E4M3).is_finite()) {
+            self.read_f32(name, &mut vec![0.0; codes.len()])?;
+        }
+        Ok(Fp8Matrix { codes, factors, block })
+    }
+
+    /// Returns the factors of an FP8 weight.
+    fn fp8_factors(&self, name: &str) -> Result<Vec<f32>, Error> {
+        if let Some(problem) = self.fp8_problem(name) {
+            return Err(Error::Tensors { path: self.path.clone(), problems: vec![problem] });
+        }
+        let scale = format!("{name}{}", fp8::SCALE);
+        let file = &self.files[self.index[&scale]];
+        let mut factors = vec![0.0; file.shape(&scale).unwrap_or_default().iter().product()];
+        file.read_f32(&scale, &mut factors)?;
+        Ok(factors)
     }
 }
 

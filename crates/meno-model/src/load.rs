@@ -19,8 +19,8 @@ use std::str::FromStr;
 pub struct LoadOptions {
     /// The device that holds them.
     pub device: Device,
-    /// If true, matrices of a GGUF file stay in their quantized blocks (inference only) instead of being converted to
-    /// f32.
+    /// If true, quantized matrices stay as they are (inference only) instead of being converted to f32: those of a GGUF
+    /// file, and with `bf16_only` FP8 matrices on a GPU.
     pub keep_quantized: bool,
     /// If true, a GPU stores matrices as bf16 alone (inference in bf16 only): a third of the memory of f32 values and
     /// their copies in bf16.
@@ -31,8 +31,8 @@ pub struct LoadOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum LoadPrecision {
-    /// Quantized matrices of a GGUF file stay quantized and are multiplied with 8-bit activations; all others use the
-    /// caller's default.
+    /// Quantized matrices of a GGUF file stay quantized and are multiplied with 8-bit activations (on a GPU in bf16,
+    /// and those in FP8 too); all others use the caller's default.
     #[default]
     Auto,
     /// Quantized matrices are dequantized, and all use this precision.
@@ -45,8 +45,8 @@ pub enum LoadPrecision {
 pub struct UnknownLoadPrecision(pub String);
 
 impl LoadPrecision {
-    /// Returns how weights are loaded for inference, and the precision of matrix products. `default` is that of matrices that are not
-    /// quantized, if none is fixed.
+    /// Returns how weights are loaded for inference, and the precision of matrix products. `default` is that of
+    /// matrices that are not quantized, if none is fixed.
     pub fn resolve(self, default: Precision) -> (LoadOptions, Precision) {
         let (keep_quantized, precision) = match self {
             LoadPrecision::Auto => (true, default),
@@ -108,7 +108,7 @@ impl Model {
         let all: Vec<(Param, String)> = layout.iter().map(|(p, info)| (p, info.name.clone())).collect();
         let (mut quantized, mut rounded) = (Vec::new(), Vec::new());
         for (p, name) in all.iter().filter(|(p, _)| network.can_quantize(&layout, *p)) {
-            if o.keep_quantized && source.blocks(name)?.is_some() {
+            if o.keep_quantized && (source.blocks(name)?.is_some() || stays_fp8(&source, name, o)) {
                 quantized.push(*p);
             } else if o.bf16_only && o.device.has_own_memory() {
                 rounded.push(*p);
@@ -129,11 +129,14 @@ impl Model {
         on_read(0, total);
         for (p, name) in all {
             match layout.storage(p) {
-                Storage::Blocks => {
-                    let blocks = source.blocks(&name)?.expect("invariant: only these are marked as quantized");
-                    source.check_finite(&name)?;
-                    model.weights.write_quantized(p, blocks.dtype, blocks.data, &*blocks.row)?;
-                }
+                Storage::Blocks => match source.fp8(&name)? {
+                    Some(matrix) => model.weights.write_fp8(p, &matrix)?,
+                    None => {
+                        let blocks = source.blocks(&name)?.expect("invariant: only these are marked as quantized");
+                        source.check_finite(&name)?;
+                        model.weights.write_quantized(p, blocks.dtype, blocks.data, &*blocks.row)?;
+                    }
+                },
                 Storage::Bf16 => {
                     let mut values = vec![0f32; layout.info(p).len()];
                     source.read_f32(&name, &mut values)?;
@@ -152,4 +155,10 @@ impl Model {
         }
         Ok(model)
     }
+}
+
+/// Returns true if an FP8 matrix stays as it is. The kernels of experts read matrices in bf16.
+fn stays_fp8(source: &Source, name: &str, o: LoadOptions) -> bool {
+    let keeps = |block| o.bf16_only && o.device.keeps_fp8(block) && !name.contains(".experts.");
+    source.fp8_block(name).is_some_and(keeps)
 }

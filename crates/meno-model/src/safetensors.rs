@@ -1,12 +1,13 @@
 //! Safetensors files: mapped for reading, written tensor by tensor.
 
-use crate::fp8::{E4M3, e8m0};
+use crate::fp8::e8m0;
 use crate::temporary::replace;
 use crate::{Error, input, recognize};
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
 use meno_tensor::finite::{all_finite, first_not_below};
 use meno_tensor::precision::Precision;
+use meno_tensor::quant::fp8::E4M3;
 use rayon::prelude::*;
 use safetensors::tensor::{Metadata, SafeTensorError, SafeTensors, TensorInfo, View};
 use std::borrow::Cow;
@@ -198,6 +199,16 @@ impl Safetensors {
         }
         let index = first_not_below(out, f32::INFINITY).unwrap_or_default();
         Err(Error::not_finite(&self.path, name, index))
+    }
+
+    /// Returns the codes of an FP8 tensor. NaN is an error.
+    pub(crate) fn fp8_codes(&self, name: &str) -> Result<&[u8], Error> {
+        let info = self.metadata.info(name).filter(|_| self.is_fp8(name));
+        let codes = self.bytes(info.ok_or_else(|| Error::malformed(&self.path, format!("no FP8 tensor `{name}`")))?);
+        match codes.par_iter().position_first(|code| code & 0x7F == 0x7F) {
+            Some(index) => Err(Error::not_finite(&self.path, name, index)),
+            None => Ok(codes),
+        }
     }
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {

@@ -4,6 +4,7 @@ use crate::gguf::{Blocks, Gguf};
 use crate::hf::Directory;
 use crate::network::Network;
 use crate::{Config, Error, recognize};
+use meno_tensor::quant::fp8::Fp8Matrix;
 use meno_tensor::tape::ParamLayout;
 use std::path::Path;
 
@@ -53,6 +54,20 @@ impl Source {
         match self {
             Source::Directory(_) => Ok(None),
             Source::Gguf(g) => Ok(g.blocks(name)?),
+        }
+    }
+    /// Returns rows and columns of the blocks of an FP8 matrix, if a matrix is stored as FP8.
+    pub(crate) fn fp8_block(&self, name: &str) -> Option<[usize; 2]> {
+        match self {
+            Source::Directory(d) => d.fp8_block(name),
+            Source::Gguf(_) => None,
+        }
+    }
+    /// Returns a matrix that is stored as FP8.
+    pub(crate) fn fp8(&self, name: &str) -> Result<Option<Fp8Matrix<'_>>, Error> {
+        match (self, self.fp8_block(name)) {
+            (Source::Directory(d), Some(block)) => d.read_fp8(name, block).map(Some),
+            _ => Ok(None),
         }
     }
     /// Rejects quantized blocks with a scale that is not finite.

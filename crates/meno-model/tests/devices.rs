@@ -144,8 +144,8 @@ fn the_check_of_the_contract_passes() {
     }
 }
 
-/// Matrices that a GPU stores as bf16 alone are those that a training step rounds: the same logits, a third of the
-/// memory.
+/// Matrices that a GPU stores as bf16 alone have the values that a pass in bf16 rounds f32 matrices to, so the logits
+/// are the same.
 #[test]
 fn weights_stored_as_bf16_have_the_same_bits() {
     for (name, value) in kinds() {

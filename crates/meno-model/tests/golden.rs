@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// Tolerance of logits in f32.
 const LOGITS: f32 = 5e-5;
-/// Tolerance of the mean difference of logits in bf16, relative to the largest logit. Single logits differ by more where
-/// rounding changes the choice of an expert.
+/// Tolerance of the mean difference of logits in bf16, relative to the largest logit. Single logits differ by more
+/// where rounding changes the choice of an expert.
 const BF16_LOGITS: f32 = 1e-2;
 /// Tolerance of gradients, relative to the largest value of a tensor.
 const GRADIENTS: f32 = 5e-5;

@@ -14,6 +14,7 @@ use crate::ops::{Op, Program};
 use crate::optim::OptimizerConfig;
 use crate::precision::Precision;
 use crate::quant::GgmlType;
+use crate::quant::fp8::Fp8Matrix;
 use crate::sampling::{self, SampledToken, Scratch, TokenSampling};
 use crate::tape::{Activation, Batch, Describe, Dtype, Objective, Outputs, Param, ParamLayout, Storage, pages};
 use std::any::Any;
@@ -26,8 +27,8 @@ use std::sync::Arc;
 pub trait Backend: Send + Sync + Debug {
     /// The device.
     fn device(&self) -> Device;
-    /// Allocates zeroed weights in this layout. [`Weights::write_quantized`] fills in the blocks of quantized
-    /// parameters.
+    /// Allocates zeroed weights in this layout. [`Weights::write_quantized`] and [`Weights::write_fp8`] fill in the
+    /// quantized parameters.
     fn weights(&self, layout: Arc<ParamLayout>) -> Result<Box<dyn Weights>, Error>;
     /// Allocates a zeroed vector of `len` f32 values, for gradients or a copy of the weights.
     fn buffer(&self, len: usize) -> Result<Box<dyn Buffer>, Error>;
@@ -66,7 +67,9 @@ pub trait Backend: Send + Sync + Debug {
     }
     /// Chooses a token from a row of logits.
     fn sample(&self, logits: &[f32], sampling: &TokenSampling, scratch: &mut Scratch) -> SampledToken {
-        sampling::sample(self, logits, sampling, scratch)
+        let normalizer = |row: &[f32], inv_temperature| self.normalizer(row, inv_temperature);
+        let log_softmax = |row: &mut [f32], inv_temperature| self.log_softmax(row, inv_temperature);
+        sampling::sample(logits, sampling, scratch, normalizer, log_softmax)
     }
     /// Returns true if a pass samples [`Batch::sampled_rows`], with the tokens that [`Backend::sample`] chooses. Their
     /// logits need not be copied to the host.
@@ -95,6 +98,13 @@ pub trait Weights: Any + Send + Sync {
         blocks: &[u8],
         source: &(dyn Fn(usize) -> usize + Sync),
     ) -> Result<(), Error>;
+    /// Sets a parameter that is stored in blocks from an FP8 matrix of its shape.
+    ///
+    /// # Panics
+    /// Panics if the device does not store FP8 ([`Device::keeps_fp8`]), which is a bug of the caller.
+    fn write_fp8(&mut self, p: Param, _matrix: &Fp8Matrix) -> Result<(), Error> {
+        panic!("invariant: {} is not FP8 on this device", self.layout().info(p).name)
+    }
     /// Returns all values as one block in the layout of [`crate::tape::ParamInfo::range`].
     fn read_all(&self) -> Result<Cow<'_, [f32]>, Error>;
     /// Copies all values to a buffer of [`ParamLayout::total`] values.

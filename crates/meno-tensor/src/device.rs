@@ -3,6 +3,7 @@
 mod open;
 
 use crate::precision::Precision;
+use crate::quant::fp8;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -32,6 +33,11 @@ impl Device {
     /// Returns true if weights lie in memory of the device, not in the host's.
     pub fn has_own_memory(self) -> bool {
         matches!(self, Device::Cuda(_))
+    }
+
+    /// Returns true if the device can store FP8 matrices as they are, with one factor per `block` of rows and columns.
+    pub fn keeps_fp8(self, block: [usize; 2]) -> bool {
+        self.has_own_memory() && block.iter().zip(fp8::TILE).all(|(size, tile)| size.is_multiple_of(tile))
     }
 }
 

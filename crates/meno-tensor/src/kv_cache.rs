@@ -1,6 +1,8 @@
 //! The KV cache: the page table of all sequences and the device's memory for their keys and values.
 
+use crate::device::Device;
 use crate::error::Error;
+use crate::precision::Precision;
 use crate::tape::{Batch, PageTable};
 use std::any::Any;
 
@@ -17,6 +19,17 @@ pub enum KvType {
     Bf16,
     /// Integers up to ±127 with an f16 scale per [`Q8_GROUP`] numbers: a little over a quarter of the memory.
     Q8_0,
+}
+
+impl KvType {
+    /// Returns the smallest type that has the bits of this one on a device. On a GPU in bf16, keys and values are bf16
+    /// before they are written.
+    pub fn on(self, device: Device, precision: Precision) -> KvType {
+        match (device, self, precision) {
+            (Device::Cuda(_), KvType::F32, Precision::Bf16) => KvType::Bf16,
+            _ => self,
+        }
+    }
 }
 
 /// Sizes of one layer's cache.

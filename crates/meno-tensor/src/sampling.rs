@@ -2,7 +2,7 @@
 //!
 //! The result depends on the logits, the settings and a uniform number alone.
 
-use crate::backend::Backend;
+use crate::log_softmax::LogSoftmax;
 use std::cmp::Ordering;
 
 /// How to choose a token from a row of logits.
@@ -72,24 +72,26 @@ pub fn by_likelihood(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
-/// Chooses a token with the sums of a CPU, in f64. [`Backend::sample`] is this unless a backend has its own.
-pub(crate) fn sample<B: Backend + ?Sized>(
-    backend: &B,
+/// Chooses a token with sums in f64: a backend's [`sample`](crate::backend::Backend::sample) unless it has its own.
+/// `normalizer` and `log_softmax` are the backend's.
+pub(crate) fn sample(
     logits: &[f32],
     sampling: &TokenSampling,
     scratch: &mut Scratch,
+    normalizer: impl Fn(&[f32], f32) -> LogSoftmax,
+    log_softmax: impl Fn(&mut [f32], f32) -> LogSoftmax,
 ) -> SampledToken {
     let tokens = sampling.vocab_size.min(logits.len());
     let best = argmax(&logits[..tokens]);
     let inv_temperature = 1.0 / sampling.logprob_temperature();
     if sampling.is_greedy() {
-        let logprob = backend.normalizer(logits, inv_temperature).logprob(logits[best as usize]);
+        let logprob = normalizer(logits, inv_temperature).logprob(logits[best as usize]);
         return SampledToken { token: best, logprob };
     }
     let Scratch { exps, candidates } = scratch;
     exps.clear();
     exps.extend_from_slice(logits);
-    let row = backend.log_softmax(exps, inv_temperature);
+    let row = log_softmax(exps, inv_temperature);
     let unfiltered = sampling.top_k == 0 && sampling.top_p >= 1.0 && sampling.min_p == 0.0;
     let token = if unfiltered {
         pick(exps[..tokens].iter().zip(0..).map(|(&w, id)| (w, id)), sampling.u)

@@ -85,7 +85,8 @@ impl From<SpeculativeArg> for Speculative {
 /// Parses `auto`, `f32` or `bf16`.
 pub(crate) fn load_precision() -> impl TypedValueParser<Value = LoadPrecision> {
     let auto = "Keep the quantized matrices of a GGUF file and multiply them with 8-bit activations (on a GPU in \
-                bf16); use bf16 (chat, generate, serve, every command on a GPU) or f32 (other commands) for all others";
+                bf16, also those in FP8); use bf16 (chat, generate, serve, every command on a GPU) or f32 (other \
+                commands) for all others";
     PossibleValuesParser::new([
         PossibleValue::new("auto").help(auto),
         PossibleValue::new("f32").help("32-bit floats; quantized matrices are dequantized"),

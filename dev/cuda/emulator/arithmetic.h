@@ -52,6 +52,15 @@ inline uint32_t pack2(float low, float high) {
 inline float unpack_low(uint32_t pair) { return __uint_as_float(pair << 16); }
 inline float unpack_high(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
 
+// Two e4m3 numbers in 32 bits, each with the bits of an f16 that is 2^8 times too small. The exponents of f16 and f32
+// differ by 112; the product is exact, for subnormal numbers too.
+inline void unpack_e4m3(float& low, float& high, uint32_t pair) {
+    const auto value = [](uint32_t bits) {
+        return __uint_as_float((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * 0x1p120f;
+    };
+    low = value(pair & 0xffff), high = value(pair >> 16);
+}
+
 // The library is compiled without contraction, so plain operators round once.
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }

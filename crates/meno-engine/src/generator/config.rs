@@ -1,5 +1,6 @@
 //! The settings of a generator.
 
+use meno_tensor::device::Device;
 use meno_tensor::kv_cache::KvType;
 use meno_tensor::precision::Precision;
 
@@ -26,6 +27,8 @@ pub struct GeneratorConfig {
     /// `max_len`. When the cache is full, the most recent sequence waits and is recomputed later.
     pub cache_tokens: Option<usize>,
     /// The type of keys and values in the cache. Any type other than f32 breaks the bit-exact contract with training.
+    /// On a GPU in bf16, where attention reads keys and values in bf16, pages of bf16 take the place of f32: the bits
+    /// are the same.
     pub kv_type: KvType,
     /// Keeps the cache contents of finished sequences for prompts with the same prefix. Valid only while the weights do
     /// not change.
@@ -38,6 +41,9 @@ pub struct GeneratorConfig {
 
 /// Rows of a step, unless the caller sets another number.
 const STEP_ROWS: usize = 256;
+/// At least these rows of a step on a GPU, and of prompts in a step while answers are decoded: fewer do not fill it.
+const GPU_STEP_ROWS: usize = 2048;
+const GPU_PREFILL_ROWS: usize = 512;
 
 impl GeneratorConfig {
     /// Returns the settings for a fixed set of requests: f32 throughout, no prefixes kept, no drafts.
@@ -60,6 +66,19 @@ impl GeneratorConfig {
     /// Returns these settings changed for a server: short chunks of prompts, kept prefixes, hidden states.
     pub const fn serving(self) -> GeneratorConfig {
         GeneratorConfig { prefill_rows: 64, reuse_prefixes: true, hidden: true, ..self }
+    }
+
+    /// Returns these settings with what is faster on a device at the same bits.
+    pub(crate) fn on(self, device: Device) -> GeneratorConfig {
+        if !device.has_own_memory() {
+            return self;
+        }
+        GeneratorConfig {
+            step_rows: self.step_rows.max(GPU_STEP_ROWS),
+            prefill_rows: self.prefill_rows.max(GPU_PREFILL_ROWS),
+            kv_type: self.kv_type.on(device, self.precision),
+            ..self
+        }
     }
 
     /// Returns the rows of a step: `step_rows`, but at least one row for every slot.

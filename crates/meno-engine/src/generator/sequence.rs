@@ -121,9 +121,9 @@ impl Sequence {
         self.chosen.reserve(1);
     }
 
-    /// Chooses the next token from the results of its row. With a draft, it continues as long as the chosen tokens match
-    /// it. The choice does not depend on the draft: every token is sampled from its own logits with the random number
-    /// of its own position. The draft only decides whether the next row can be used.
+    /// Chooses the next token from the results of its row. With a draft, it continues as long as the chosen tokens
+    /// match it. The choice does not depend on the draft: every token is sampled from its own logits with the random
+    /// number of its own position. The draft only decides whether the next row can be used.
     pub(super) fn choose(&mut self, backend: &dyn Backend, out: &Outputs, vocab: usize, scratch: &mut Scratch) {
         let Some(first) = self.row else { return };
         for i in 0..=self.draft.len() {

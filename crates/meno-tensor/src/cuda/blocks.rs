@@ -1,16 +1,19 @@
 //! Quantized matrices that stay quantized on the card.
 //!
-//! kernels/quant.cuh describes where codes and scales lie, and [`layout`] writes them so. Products with few rows read
-//! them directly; others dequantize parts into scratch memory.
+//! kernels/quant.cuh describes where codes and scales lie, and [`layout`] and [`fp8`] write them so. Products with few
+//! rows read them directly; others dequantize parts into scratch memory.
 
 mod format;
+mod fp8;
 mod layout;
 
 use format::TILE_COLS;
-pub(super) use format::{Format, TILE_ROWS};
+pub(super) use format::{FP8, Format, TILE_ROWS};
 
 use super::driver::{Arg, Gpu, Launch, Memory};
 use crate::backend::Error;
+use crate::quant::GgmlType;
+use crate::quant::fp8::Fp8Matrix;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,14 +30,30 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Copies a matrix to the card. `row` returns the blocks of a row, as in a GGUF file.
+    /// Copies a matrix in ggml's blocks, of a type that has a format, to the card. `row` returns the blocks of a row,
+    /// as in a GGUF file.
     pub(super) fn upload<'a>(
+        gpu: &Arc<Gpu>,
+        dtype: GgmlType,
+        shape: [usize; 2],
+        row: impl Fn(usize) -> &'a [u8] + Sync,
+    ) -> Result<(Blocks, Memory), Error> {
+        let format = Format::of(dtype).expect("invariant: the type has a format");
+        Blocks::write(gpu, format, shape, layout::pack(dtype, format, shape, row))
+    }
+
+    /// Copies an FP8 matrix to the card.
+    pub(super) fn upload_fp8(gpu: &Arc<Gpu>, matrix: &Fp8Matrix, shape: [usize; 2]) -> Result<(Blocks, Memory), Error> {
+        Blocks::write(gpu, &FP8, shape, [fp8::pack(matrix, shape), Vec::new()])
+    }
+
+    /// Copies records and the scales of 256 columns to the card.
+    fn write(
         gpu: &Arc<Gpu>,
         format: &'static Format,
         [rows, cols]: [usize; 2],
-        row: impl Fn(usize) -> &'a [u8] + Sync,
+        [records, supers]: [Vec<u8>; 2],
     ) -> Result<(Blocks, Memory), Error> {
-        let [records, supers] = layout::pack(format, [rows, cols], row);
         let memory = gpu.allocate(records.len() + supers.len(), "quantized weights")?;
         memory.write(0, &records)?;
         memory.write(records.len(), &supers)?;

@@ -1,5 +1,5 @@
-//! Choosing a token from a row of logits, as the card does it (`kernels/sampling.cu`), on the host: for rows whose logits
-//! the host needs anyway. A token is the same whichever of both chooses it.
+//! Chooses a token from a row of logits as the card does (`kernels/sampling.cu`), on the host: for rows whose logits
+//! the host needs anyway. Both choose the same token.
 //!
 //! The weight of a token is ⌊2⁴⁴ · exp(z − max)⌋. Sums of these integers are exact, so their order does not matter.
 
@@ -158,7 +158,7 @@ mod tests {
             top_k: [0, 1 + rng.below(vocab), 0, 3, vocab + 1][i % 5],
             top_p: [1.0, 0.95, 0.3, 1e-6, 0.999_999][i / 2 % 5],
             min_p: [0.0, 0.0, 0.05, 1.0][i / 3 % 4],
-            vocab_size: if i % 3 == 0 { vocab - vocab / 4 } else { usize::MAX },
+            vocab_size: if i.is_multiple_of(3) { vocab - vocab / 4 } else { usize::MAX },
             u: [0.0, 1.0 - f64::EPSILON / 2.0, rng.uniform_f64(), rng.uniform_f64()][i % 4],
         }
     }
@@ -177,7 +177,7 @@ mod tests {
                 // Ties in every second row, few different values.
                 let mut logit = |i: usize| {
                     let x = 3.0 * rng.normal();
-                    if i / vocab % 2 == 0 { x } else { x.round() }
+                    if (i / vocab).is_multiple_of(2) { x } else { x.round() }
                 };
                 let logits: Vec<f32> = (0..rows * vocab).map(&mut logit).collect();
                 let card = on_card(&cuda, &logits, &settings);

@@ -1,4 +1,4 @@
-//! Weights on the card: f32 values, a copy of them in bf16 for products, and for inference parameters that are stored as
+//! Weights on the card: f32 values, and a copy of them in bf16 for products. For inference, parameters may be stored as
 //! bf16 alone, or quantized.
 //!
 //! A quantized parameter of a type that the kernels read keeps its blocks ([`super::blocks`]). The others, and the
@@ -10,6 +10,7 @@ use super::buffer::CudaBuffer;
 use super::driver::{Arg, Gpu, Launch, Memory};
 use crate::backend::{Buffer, Error, Weights, own, own_mut, quantized_row_bytes};
 use crate::precision::Precision;
+use crate::quant::fp8::Fp8Matrix;
 use crate::quant::{GgmlType, dequant};
 use crate::tape::{Dtype, Param, ParamInfo, ParamLayout, Storage};
 use half::bf16;
@@ -178,11 +179,11 @@ impl Weights for CudaWeights {
         let row_of = |r: usize| &blocks[source(r) * row_bytes..][..row_bytes];
         if self.layout.storage(p) == Storage::Bf16 {
             assert!(dtype == GgmlType::Bf16, "invariant: {dtype:?} is rounded to bf16 by the caller");
-            let values: Vec<u8> = (0..rows).flat_map(|r| row_of(r)).copied().collect();
+            let values: Vec<u8> = (0..rows).flat_map(row_of).copied().collect();
             return self.bf16.write(self.layout.info(p).range().start * size_of::<bf16>(), &values);
         }
-        if let Some(format) = Format::of(dtype).filter(|_| !self.layout.info(p).name.contains(EXPERTS)) {
-            let (blocks, memory) = Blocks::upload(&self.gpu, format, [rows, cols], row_of)?;
+        if Format::of(dtype).is_some() && !self.layout.info(p).name.contains(EXPERTS) {
+            let (blocks, memory) = Blocks::upload(&self.gpu, dtype, [rows, cols], row_of)?;
             self.quantized[p.index()] = Some(Quantized { memory, content: Content::Blocks(blocks) });
             return Ok(());
         }
@@ -197,6 +198,11 @@ impl Weights for CudaWeights {
         memory.write(0, &rounded)?;
         let content = Content::Dense { dtype, row_bytes, blocks: sorted };
         self.quantized[p.index()] = Some(Quantized { memory, content });
+        Ok(())
+    }
+    fn write_fp8(&mut self, p: Param, matrix: &Fp8Matrix) -> Result<(), Error> {
+        let (blocks, memory) = Blocks::upload_fp8(&self.gpu, matrix, self.layout.info(p).matrix_shape())?;
+        self.quantized[p.index()] = Some(Quantized { memory, content: Content::Blocks(blocks) });
         Ok(())
     }
     fn read_all(&self) -> Result<Cow<'_, [f32]>, Error> {

@@ -21,7 +21,7 @@ pub enum Storage {
     F32,
     /// As bf16, without f32 values: inference on a GPU.
     Bf16,
-    /// In the quantized blocks of a file: inference.
+    /// Quantized, as in a file: inference.
     Blocks,
 }
 
@@ -52,8 +52,8 @@ impl ParamInfo {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Returns its place in a block of all parameters in f32 (weights, gradients, optimizer moments) or, if it is stored
-    /// as bf16, in a block of all such parameters. Empty if it is quantized.
+    /// Returns its place in a block of all parameters in f32 (weights, gradients, optimizer moments) or, if it is
+    /// stored as bf16, in a block of all such parameters. Empty if it is quantized.
     pub fn range(&self) -> Range<usize> {
         self.range.clone()
     }

@@ -1,4 +1,4 @@
-//! The types of blocks that the kernels read.
+//! The forms of quantized matrices that the kernels read.
 
 use crate::quant::GgmlType;
 
@@ -7,10 +7,9 @@ pub(in crate::cuda) const TILE_ROWS: usize = 16;
 /// Columns of a tile.
 pub(super) const TILE_COLS: usize = 64;
 
-/// A type of blocks that the kernels read.
+/// A form of quantized matrices that the kernels read.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cuda) struct Format {
-    pub(super) dtype: GgmlType,
     /// Its name in names of kernels.
     pub(in crate::cuda) name: &'static str,
     /// Bytes of a tile's record.
@@ -19,19 +18,22 @@ pub(in crate::cuda) struct Format {
     pub(super) super_scale: usize,
 }
 
-const FORMATS: [Format; 5] = [
-    Format { dtype: GgmlType::Q4_0, name: "q4_0", record: 576, super_scale: 0 },
-    Format { dtype: GgmlType::Q5_0, name: "q5_0", record: 704, super_scale: 0 },
-    Format { dtype: GgmlType::Q8_0, name: "q8_0", record: 1088, super_scale: 0 },
-    Format { dtype: GgmlType::Q4_K, name: "q4_k", record: 576, super_scale: 4 },
-    Format { dtype: GgmlType::Q6_K, name: "q6_k", record: 832, super_scale: 2 },
+/// The types of ggml's blocks that the kernels read.
+static GGML: [(GgmlType, Format); 5] = [
+    (GgmlType::Q4_0, Format { name: "q4_0", record: 576, super_scale: 0 }),
+    (GgmlType::Q5_0, Format { name: "q5_0", record: 704, super_scale: 0 }),
+    (GgmlType::Q8_0, Format { name: "q8_0", record: 1088, super_scale: 0 }),
+    (GgmlType::Q4_K, Format { name: "q4_k", record: 576, super_scale: 4 }),
+    (GgmlType::Q6_K, Format { name: "q6_k", record: 832, super_scale: 2 }),
 ];
 
+/// FP8 whose blocks are whole tiles: codes, and 16 bytes with the factor.
+pub(in crate::cuda) static FP8: Format = Format { name: "fp8", record: 1040, super_scale: 0 };
+
 impl Format {
-    /// Returns the format of a type; `None` if the kernels do not read it.
+    /// Returns the format of one of ggml's types; `None` if the kernels do not read it.
     pub(in crate::cuda) fn of(dtype: GgmlType) -> Option<&'static Format> {
-        static TABLE: [Format; FORMATS.len()] = FORMATS;
-        TABLE.iter().find(|format| format.dtype == dtype)
+        GGML.iter().find(|(ggml, _)| *ggml == dtype).map(|(_, format)| format)
     }
     /// Returns the bytes of the scales of 16 rows and 256 columns.
     pub(super) fn supers(&self) -> usize {

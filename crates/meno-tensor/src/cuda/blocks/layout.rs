@@ -102,6 +102,7 @@ fn q6_k(block: &[u8], codes: &mut [u8], groups: &mut [u8], supers: &mut [u8]) {
 
 /// Returns the records, tile after tile along a row of tiles, and the scales of 256 columns in the same order.
 pub(super) fn pack<'a>(
+    dtype: GgmlType,
     format: &Format,
     [rows, cols]: [usize; 2],
     row: impl Fn(usize) -> &'a [u8] + Sync,
@@ -109,13 +110,13 @@ pub(super) fn pack<'a>(
     let (tiles, chunks) = (rows.div_ceil(TILE_ROWS), cols.div_ceil(TILE_COLS));
     let pack_tile = |tile: usize| {
         let unpack = |r: usize| match tile * TILE_ROWS + r {
-            r if r < rows => Row::unpack(format.dtype, chunks, row(r)),
-            _ => Row::empty(format.dtype, chunks),
+            r if r < rows => Row::unpack(dtype, chunks, row(r)),
+            _ => Row::empty(dtype, chunks),
         };
         let rows: [Row; TILE_ROWS] = std::array::from_fn(unpack);
         let mut records = vec![0; chunks * format.record];
         for (chunk, record) in records.chunks_exact_mut(format.record).enumerate() {
-            write_record(format.dtype, &rows, chunk, record);
+            write_record(dtype, &rows, chunk, record);
         }
         let mut supers = Vec::with_capacity(chunks / 4 * format.supers());
         for block in 0..if format.super_scale > 0 { chunks / 4 } else { 0 } {

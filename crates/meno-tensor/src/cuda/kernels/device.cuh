@@ -46,6 +46,18 @@ __device__ __forceinline__ uint32_t pack2(float low, float high) {
 __device__ __forceinline__ float unpack_low(uint32_t pair) { return __uint_as_float(pair << 16); }
 __device__ __forceinline__ float unpack_high(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
 
+// Two e4m3 numbers in 32 bits, each with the bits of an f16 that is 2^8 times too small: sign 15, exponent and mantissa
+// 13-7. Exact for subnormal numbers too.
+__device__ __forceinline__ void unpack_e4m3(float& low, float& high, uint32_t pair) {
+    asm("{\n.reg .b32 pair;\n.reg .b16 low, high;\n"
+        "mul.rn.f16x2 pair, %2, %3;\n"
+        "mov.b32 {low, high}, pair;\n"
+        "cvt.f32.f16 %0, low;\n"
+        "cvt.f32.f16 %1, high;\n}"
+        : "=f"(low), "=f"(high)
+        : "r"(pair), "r"(0x5c005c00u));
+}
+
 // 2^value and log2(value), approximate; subnormal numbers count as zero.
 __device__ __forceinline__ float ex2(float value) {
     float result;

@@ -157,8 +157,16 @@ KERNEL(128, gemm_quant_32_q6_k_bf16)PARAMETERS(bf16) { FEW(Q6_K, 32, bf16); }
 KERNEL(128, gemm_quant_64_q6_k_f32)PARAMETERS(float) { FEW(Q6_K, 64, float); }
 KERNEL(128, gemm_quant_64_q6_k_bf16)PARAMETERS(bf16) { FEW(Q6_K, 64, bf16); }
 
+KERNEL(128, gemm_quant_8_fp8_f32)PARAMETERS(float) { FEW(Fp8, 8, float); }
+KERNEL(128, gemm_quant_8_fp8_bf16)PARAMETERS(bf16) { FEW(Fp8, 8, bf16); }
+KERNEL(128, gemm_quant_32_fp8_f32)PARAMETERS(float) { FEW(Fp8, 32, float); }
+KERNEL(128, gemm_quant_32_fp8_bf16)PARAMETERS(bf16) { FEW(Fp8, 32, bf16); }
+KERNEL(128, gemm_quant_64_fp8_f32)PARAMETERS(float) { FEW(Fp8, 64, float); }
+KERNEL(128, gemm_quant_64_fp8_bf16)PARAMETERS(bf16) { FEW(Fp8, 64, bf16); }
+
 KERNEL(256, dequantize_q4_0)DEQUANTIZE(Q4_0)
 KERNEL(256, dequantize_q5_0)DEQUANTIZE(Q5_0)
 KERNEL(256, dequantize_q8_0)DEQUANTIZE(Q8_0)
 KERNEL(256, dequantize_q4_k)DEQUANTIZE(Q4_K)
 KERNEL(256, dequantize_q6_k)DEQUANTIZE(Q6_K)
+KERNEL(256, dequantize_fp8)DEQUANTIZE(Fp8)

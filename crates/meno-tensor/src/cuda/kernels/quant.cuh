@@ -3,7 +3,7 @@
 // A matrix is cut into tiles of 16 rows and 64 columns; what a tile says is a record. Its codes lie in the order of
 // mma.sync's fragments of a 16 x 16 matrix, so that a lane finds its 8 elements of each of four steps of 16 columns in
 // adjacent bits: element e of lane i is in row i / 4 + 8 (e / 2 % 2), column 2 (i % 4) + e % 2 + 8 (e / 4). Rows i / 4
-// and i / 4 + 8 also have their scales side by side. cuda/blocks/layout.rs writes the records.
+// and i / 4 + 8 also have their scales side by side. cuda/blocks/layout.rs and fp8.rs write the records.
 #pragma once
 #include "device.cuh"
 
@@ -71,7 +71,7 @@ template <int PLANES, int HIGH, int SUPER> struct Record {
     }
 };
 
-// The types. values: the elements of a step, as quant/dequant.rs computes them.
+// The types. values: the elements of a step, as quant/dequant.rs computes them (for Fp8, quant/fp8.rs).
 
 struct Q4_0 : Record<1, 0, 0> {
     __device__ __forceinline__ void values(float (&v)[8], int step) const {
@@ -138,6 +138,34 @@ struct Q6_K : Record<1, 8, 4> {
             const uint32_t code = (low[step] >> e * 4 & 15) | high_bits << 4;
             v[e] = __fmul_rn(s[e / 2 % 2], code_value(code, -32.0f));
         }
+    }
+};
+
+// e4m3 with one factor. Two codes share 16 bits: the first has the bits that unpack_e4m3 reads, the second the others
+// (sign 14, exponent and mantissa 6-0). A word has elements 0 to 3 of a step, or 4 to 7: row i / 4 in the first codes, row
+// i / 4 + 8 in the second.
+struct Fp8 {
+    static constexpr int FACTOR_AT = 1024, BYTES = FACTOR_AT + 16, SUPERS = 0;
+    uint32_t codes[8];
+    float factor;
+
+    __device__ __forceinline__ void load(const byte* record, const byte*, int lane) {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const uint4 words = *reinterpret_cast<const uint4*>(record + i * 512 + lane * 16);
+            codes[i * 4] = words.x, codes[i * 4 + 1] = words.y, codes[i * 4 + 2] = words.z, codes[i * 4 + 3] = words.w;
+        }
+        factor = *reinterpret_cast<const float*>(record + FACTOR_AT);
+    }
+    __device__ __forceinline__ void values(float (&v)[8], int step) const {
+#pragma unroll
+        for (int e = 0; e < 8; e += 4) {
+            const uint32_t word = codes[step * 2 + e / 4];
+            unpack_e4m3(v[e], v[e + 1], word & 0xbf80bf80u);
+            unpack_e4m3(v[e + 2], v[e + 3], (word << 1 & 0x80008000u) | (word << 7 & 0x3f803f80u));
+        }
+#pragma unroll
+        for (int e = 0; e < 8; e++) v[e] = __fmul_rn(v[e], factor);
     }
 };
 

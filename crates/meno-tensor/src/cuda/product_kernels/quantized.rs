@@ -1,7 +1,7 @@
 //! Products with quantized matrices, which have the bits of the product with the dequantized matrix in bf16.
 
 use super::plan::{BUSY, FEW};
-use super::{rounded, temporary};
+use super::{ALIGN, rounded, temporary};
 use crate::backend::Error;
 use crate::cuda::blocks::{Blocks, Format, TILE_ROWS};
 use crate::cuda::context::Scratch;
@@ -33,8 +33,9 @@ impl Product {
     /// Dequantizes and multiplies some rows of w at a time.
     fn launch_in_parts(self, w: Blocks, gpu: &Gpu, scratch: &mut Scratch) -> Result<(), Error> {
         let Product { y, shape: [m, n, k], bias, residual, .. } = self;
-        let most = (PART_BYTES / (k * Dtype::Bf16.bytes()) / 16 * 16).clamp(16, n.next_multiple_of(16));
-        let dense = temporary(Some(scratch), most, k, k, Dtype::Bf16)?;
+        let ld = k.next_multiple_of(ALIGN / Dtype::Bf16.bytes());
+        let most = (PART_BYTES / (ld * Dtype::Bf16.bytes()) / 16 * 16).clamp(16, n.next_multiple_of(16));
+        let dense = temporary(Some(scratch), most, k, ld, Dtype::Bf16)?;
         for start in (0..n).step_by(most) {
             let end = (start + most).min(n);
             let columns = |at: u64| if at == 0 { 0 } else { at + (start * size_of::<f32>()) as u64 };

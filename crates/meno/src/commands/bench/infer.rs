@@ -1,6 +1,6 @@
 //! `meno bench infer`: tokens per second for a prompt and for generation, with one sequence and with many. It
-//! works like llama-bench: arbitrary tokens, logits computed at every step. A GPU chooses the most likely token, so that
-//! the logits stay there; nothing is sampled on the CPU.
+//! works like llama-bench: arbitrary tokens, logits computed at every step. A GPU chooses the most likely token, so
+//! that the logits stay there; nothing is sampled on the CPU.
 
 use super::measures::{median, peak_rss_mb};
 use super::preset::Preset;
@@ -12,11 +12,11 @@ use anyhow::{Result, ensure};
 use meno_model::{InferOptions, LoadPrecision, Model};
 use meno_tensor::backend::{Executor, OpTime, Pass, Profile};
 use meno_tensor::cpu::{cpu_seconds, roofline};
-use meno_tensor::kv_cache::KvCache;
+use meno_tensor::kv_cache::{KvCache, KvType};
 use meno_tensor::precision::Precision;
 use meno_tensor::rng::Rng;
 use meno_tensor::sampling::TokenSampling;
-use meno_tensor::tape::Batch;
+use meno_tensor::tape::{Batch, pages};
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 
@@ -178,7 +178,9 @@ fn measure(args: &Args) -> Result<Map<String, Value>> {
     ensure!(len <= context, "{len} tokens a sequence: the model supports at most {context}");
     let o = InferOptions::default();
     let executor = model.infer_executor(args.prompt.min(512).max(most), o)?;
-    let cache = model.backend().kv_cache_with_slots(&model.cache_specs(o), most, len)?;
+    let kv_type = KvType::F32.on(args.device.device, precision);
+    let mut cache = model.backend().kv_cache(&model.cache_specs(o), kv_type, most * pages(len))?;
+    (0..most).for_each(|_| _ = cache.table_mut().open());
     let weights = model.weights.quantized_bytes() + model.weights.bytes();
     let parameters = model.layout().count();
     let on_gpu = args.device.device.has_own_memory();

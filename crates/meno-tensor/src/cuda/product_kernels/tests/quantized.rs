@@ -2,7 +2,8 @@
 
 use super::super::quantized::plan;
 use super::*;
-use crate::cuda::blocks::{Blocks, Format};
+use crate::cuda::blocks::{Blocks, FP8, Format};
+use crate::quant::fp8::{E4M3, Fp8Matrix, TILE};
 use crate::quant::{GgmlType, dequant};
 
 /// The types that the kernels read, and where the scales in f16 lie in a block.
@@ -32,10 +33,24 @@ impl Matrix {
         }
         let mut values = vec![0.0; rows * cols];
         dequant::dequantize(dtype, &bytes, &mut values);
-        let format = Format::of(dtype).expect("the kernels read it");
         let row = |r: usize| &bytes[r * row_bytes..][..row_bytes];
-        let (blocks, memory) = Blocks::upload(gpu, format, [rows, cols], row).unwrap();
+        let (blocks, memory) = Blocks::upload(gpu, dtype, [rows, cols], row).unwrap();
         assert!(memory.bytes() >= bytes.len() && memory.bytes() < bytes.len() * 2 + (64 << 10));
+        Matrix { blocks, _memory: memory, dense: Stored::new(gpu, &values, Dtype::Bf16, [rows, cols], cols) }
+    }
+
+    /// An FP8 matrix of random codes, all but NaN, with random factors of either sign.
+    fn random_fp8(gpu: &Arc<Gpu>, shape: [usize; 2], block: [usize; 2]) -> Matrix {
+        let mut rng = Rng::new(&[8]);
+        let codes: Vec<u8> = (0..shape[0] * shape[1]).map(|_| (rng.below(2) * 128 + rng.below(127)) as u8).collect();
+        let factors = (0..shape[0].div_ceil(block[0]) * shape[1].div_ceil(block[1])).map(|_| 0.01 * rng.normal());
+        Matrix::fp8(gpu, &Fp8Matrix { codes: &codes, factors: factors.collect(), block }, shape)
+    }
+
+    fn fp8(gpu: &Arc<Gpu>, matrix: &Fp8Matrix, [rows, cols]: [usize; 2]) -> Matrix {
+        let value = |(i, &code): (usize, &u8)| E4M3[usize::from(code)] * matrix.factor([i / cols, i % cols], cols);
+        let values: Vec<f32> = matrix.codes.iter().enumerate().map(value).collect();
+        let (blocks, memory) = Blocks::upload_fp8(gpu, matrix, [rows, cols]).unwrap();
         Matrix { blocks, _memory: memory, dense: Stored::new(gpu, &values, Dtype::Bf16, [rows, cols], cols) }
     }
 
@@ -91,12 +106,41 @@ fn blocks_have_the_bits_of_the_dense_matrix() {
     }
 }
 
+/// Rows and columns that end within a tile, within a block, and with one.
+#[test]
+fn fp8_has_the_bits_of_the_dense_matrix() {
+    for gpu in &gpus() {
+        for (shape, block) in [([37, 20], [128, 128]), ([130, 200], [128, 128]), ([48, 257], [32, 64])] {
+            let matrix = Matrix::random_fp8(gpu, shape, block);
+            for m in [1, 9, 64, 65] {
+                matrix.check(gpu, m, Precision::Bf16, [Dtype::Bf16, Dtype::F32], false);
+            }
+        }
+    }
+}
+
+/// Every code but NaN, with factors whose products are rounded, subnormal, large or zero.
+#[test]
+fn all_codes_of_fp8_have_the_bits_of_the_host() {
+    let factors = vec![1.0, 0.37e-3, -1.7, 0.0, 1e-39, f32::from_bits(1), 2f32.powi(-126), 2f32.powi(119), 7.5e35];
+    let shape = [factors.len() * TILE[0], 256];
+    let codes: Vec<u8> = (0..shape[0] * 256).map(|i| if i & 127 == 127 { 0 } else { i as u8 }).collect();
+    let matrix = Fp8Matrix { codes: &codes, factors, block: [TILE[0], 256] };
+    for gpu in &gpus() {
+        let matrix = Matrix::fp8(gpu, &matrix, shape);
+        let y = Stored::random(gpu, 1, Dtype::Bf16, shape, 256);
+        matrix.blocks.dequantize(gpu, y.tensor().at, 256).unwrap();
+        let bits = |x: &Stored| x.values(shape[0]).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&y), bits(&matrix.dense));
+    }
+}
+
 #[test]
 fn types_and_epilogues_have_the_bits_of_the_dense_matrix() {
     for gpu in &gpus() {
-        for dtype in TYPES {
-            // Several parts of 16 rows, in pairs of columns.
-            let matrix = Matrix::random(gpu, dtype, [70, 1024]);
+        // Several parts of 16 rows, in pairs of columns.
+        let matrices = TYPES.into_iter().map(|dtype| Matrix::random(gpu, dtype, [70, 1024]));
+        for matrix in matrices.chain([Matrix::random_fp8(gpu, [70, 1000], [128, 128])]) {
             for m in [3, 33, 66] {
                 for (y, add) in [(Dtype::F32, true), (Dtype::Bf16, false), (Dtype::Bf16, true)] {
                     matrix.check(gpu, m, Precision::Bf16, [Dtype::F32, y], add);
@@ -123,10 +167,10 @@ fn blocks_of_wide_matrices_have_the_bits_of_the_dense_matrix() {
 
 #[test]
 fn shared_memory_fits_every_card() {
-    for (dtype, _) in TYPES {
+    for format in TYPES.iter().map(|(dtype, _)| Format::of(*dtype).unwrap()).chain([&FP8]) {
         for (m, n) in [1, 9, 33].into_iter().flat_map(|m| [16, 1 << 20].map(|n| (m, n))) {
-            let (_, launch) = plan(Format::of(dtype).unwrap(), [m, n]);
-            assert!(launch.shared <= 99 << 10, "{dtype:?}: {} bytes", launch.shared);
+            let (_, launch) = plan(format, [m, n]);
+            assert!(launch.shared <= 99 << 10, "{format:?}: {} bytes", launch.shared);
         }
     }
 }

@@ -60,8 +60,8 @@ pub(in super::super) fn plan(op: &Attention, places: Places, batch: Rows) -> Opt
     let all_boxes = |queries, keys| {
         [(q, queries), (k, keys), (v, keys), (dout, queries)].map(|(x, box_rows)| boxes(x, batch.rows, box_rows))
     };
-    // A block has `BLOCK_ROWS` rows, and a ring of `stages` buffers of `streamed` rows with `extra` bytes each. There is
-    // a barrier for the rows of the block, and two for each buffer.
+    // A block has `BLOCK_ROWS` rows, and a ring of `stages` buffers of `streamed` rows with `extra` bytes each. There
+    // is a barrier for the rows of the block, and two for each buffer.
     let launch = |heads, streamed: usize, stages: usize, extra: usize| Launch {
         grid: [heads, tiles],
         threads: THREADS,
