@@ -32,6 +32,8 @@ ARCHITECTURES = [
 ]
 # The architecture of sources `*_sm90a`, whose instructions no other one has.
 SM90A = "arch=compute_90a,code=sm_90a"
+# What a thread of KERNEL(SOLE_384, ...) starts with: 65,536 registers over 384 threads, in multiples of 8.
+SOLE_REGISTERS = "168"
 # Without contraction, a sum has the same bits in every kernel that computes it in the same order.
 FLAGS = ["-std=c++17", "-O3", "-fmad=false", "-fatbin", "-Xfatbin=-compress-all"]
 
@@ -56,10 +58,24 @@ def compile_kernel(nvcc, source, out):
     gencode = [f"-gencode={arch}" for arch in architectures]
     environment = dict(os.environ, PATH=f"{nvcc.parent}:{os.environ['PATH']}")
     # Compiled in its directory, so that no path of this machine gets into the binary.
-    result = subprocess.run([str(nvcc), *FLAGS, *gencode, "-o", str(out), source.name], cwd=KERNELS, env=environment)
+    command = [str(nvcc), *FLAGS, *gencode, "-Xptxas=-v", "-o", str(out), source.name]
+    result = subprocess.run(command, cwd=KERNELS, env=environment, capture_output=True, text=True)
+    log = result.stdout + result.stderr
     if result.returncode != 0:
-        sys.exit(f"{source.relative_to(ROOT)}: does not compile")
+        sys.exit(f"{log}{source.relative_to(ROOT)}: does not compile")
+    # Warnings, and (C7510) to (C7512): wgmma waits where it should not.
+    print("".join(line + "\n" for line in log.splitlines() if re.search(r"warning|\(C7", line)), end="")
+    check_registers(source, log)
     return out.read_bytes()
+
+
+def check_registers(source, log):
+    """A kernel with reg_inc waits forever unless a block starts with all registers of a multiprocessor."""
+    names = re.findall(r"^KERNEL\(SOLE_384, (\w+)\)", source.read_text(), re.MULTILINE)
+    used = dict(re.findall(r"entry function '(\w+)'.*?Used (\d+) registers", log, re.DOTALL))
+    for name in names:
+        if used.get(name) != SOLE_REGISTERS:
+            sys.exit(f"{name} starts with {used.get(name)} registers a thread, not {SOLE_REGISTERS}")
 
 
 def check_names(sources):

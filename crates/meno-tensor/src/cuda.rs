@@ -15,6 +15,7 @@ mod dtypes;
 mod executor;
 mod kernels;
 mod kv_store;
+mod launch;
 mod log_softmax;
 mod measure;
 mod ops;

@@ -176,7 +176,8 @@ fn cards_that_cannot_be_used_are_errors_that_say_why() {
     let Some(card) = Card::new() else { return };
     for (variable, value, expected) in [
         ("MENO_EMULATOR_DEVICES", "0", "no CUDA-capable device"),
-        ("MENO_EMULATOR_DRIVER", "12080", "supports CUDA 12.8, Meno needs 13.0 or later (driver 580)"),
+        ("MENO_EMULATOR_DRIVER", "12080", "supports CUDA 12.8, Meno needs 13.0 or later"),
+        ("MENO_EMULATOR_COMPUTE", "120", "supports CUDA 13.0, Meno needs 13.3 or later"),
         ("MENO_EMULATOR_COMPUTE", "75", "has compute capability 7.5, Meno needs 8.0 or later"),
     ] {
         let text = fails(card.generate("cuda").env(variable, value));

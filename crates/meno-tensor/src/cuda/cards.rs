@@ -5,8 +5,12 @@ use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 #[cfg(any(test, feature = "testing"))]
 use std::ffi::CString;
 
-/// The oldest version of the driver's interface that loads the kernels: driver 580 (CUDA 13.0).
+/// The oldest version of the driver's interface that loads the compiled kernels: driver 580 (CUDA 13.0).
 const MIN_DRIVER: i32 = 13_000;
+/// The oldest version that reads their PTX, which is as new as the compiler.
+const MIN_DRIVER_FOR_PTX: i32 = 13_030;
+/// The latest compute capability that the kernels are compiled for. Later cards take the PTX.
+const LAST_COMPILED: (i32, i32) = (9, 0);
 /// The oldest compute capability that the kernels are compiled for (A100, RTX 30).
 const MIN_COMPUTE: (i32, i32) = (8, 0);
 
@@ -125,11 +129,12 @@ pub(super) fn numbers(count: usize) -> String {
 
 /// Returns why a card cannot be used.
 pub(super) fn check_card(card: &Card) -> Result<(), String> {
-    if card.driver < MIN_DRIVER {
+    let least = if card.compute > LAST_COMPILED { MIN_DRIVER_FOR_PTX } else { MIN_DRIVER };
+    if card.driver < least {
         let version = |v: i32| format!("{}.{}", v / 1000, v % 1000 / 10);
-        let (has, needs) = (version(card.driver), version(MIN_DRIVER));
+        let (has, needs, name) = (version(card.driver), version(least), &card.name);
         return Err(format!(
-            "its driver supports CUDA {has}, Meno needs {needs} or later (driver 580): update the driver"
+            "its driver supports CUDA {has}, Meno needs {needs} or later for {name}: update the driver"
         ));
     }
     if card.compute < MIN_COMPUTE {

@@ -5,6 +5,7 @@
 
 use super::cards::{Card, cards, check_card, message, numbers};
 use super::kernels;
+pub(super) use super::launch::{Arg, Launch, MatrixBox, MatrixStack, TensorMap};
 use crate::device::Device;
 use crate::error::Error;
 use crate::tape::Dtype;
@@ -56,123 +57,6 @@ struct Function {
     shared: u32,
 }
 
-/// The blocks and threads of a launch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Launch {
-    /// Blocks in x and y.
-    pub(super) grid: [usize; 2],
-    /// Threads of a block.
-    pub(super) threads: u32,
-    /// Dynamic shared memory of a block in bytes.
-    pub(super) shared: usize,
-}
-
-impl Launch {
-    /// `blocks` blocks of `threads` threads.
-    pub(super) fn blocks(blocks: usize, threads: u32) -> Launch {
-        Launch { grid: [blocks, 1], threads, shared: 0 }
-    }
-    /// One thread per element, in blocks of 256.
-    pub(super) fn elements(n: usize) -> Launch {
-        Launch::blocks(n.div_ceil(256), 256)
-    }
-}
-
-/// An argument of a kernel, with the type of its C parameter.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Arg {
-    /// A pointer.
-    Pointer(u64),
-    /// An `int`.
-    Int(i32),
-    /// A `long long`.
-    Long(i64),
-    /// A `float`.
-    Float(f32),
-    /// A `const __grid_constant__ CUtensorMap`.
-    Map(TensorMap),
-}
-
-/// A matrix in bf16 and a box of it that TMA copies at once: 64 columns of `box_rows` rows, with the 128-byte swizzle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct MatrixBox {
-    /// The address of the first element, a multiple of 16.
-    pub(super) at: u64,
-    pub(super) rows: usize,
-    pub(super) cols: usize,
-    /// The distance between rows in elements, a multiple of 8.
-    pub(super) ld: usize,
-    /// At most 256.
-    pub(super) box_rows: usize,
-}
-
-/// Matrices of one shape at equal distances, and a box of one of them that TMA copies at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct MatrixStack {
-    pub(super) first: MatrixBox,
-    pub(super) count: usize,
-    /// The distance between matrices in elements, a multiple of 8.
-    pub(super) stride: usize,
-}
-
-/// A [`MatrixBox`] or a [`MatrixStack`] in the form that TMA reads (compute capability 9.0).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TensorMap(sys::CUtensorMap);
-
-impl From<u64> for Arg {
-    fn from(at: u64) -> Arg {
-        Arg::Pointer(at)
-    }
-}
-impl From<usize> for Arg {
-    fn from(n: usize) -> Arg {
-        Arg::Int(i32::try_from(n).expect("invariant: sizes of a kernel fit an int"))
-    }
-}
-impl From<i32> for Arg {
-    fn from(n: i32) -> Arg {
-        Arg::Int(n)
-    }
-}
-impl From<bool> for Arg {
-    fn from(b: bool) -> Arg {
-        Arg::Int(b.into())
-    }
-}
-impl From<f32> for Arg {
-    fn from(x: f32) -> Arg {
-        Arg::Float(x)
-    }
-}
-impl From<TensorMap> for Arg {
-    fn from(map: TensorMap) -> Arg {
-        Arg::Map(map)
-    }
-}
-
-impl Arg {
-    /// A number of elements that may exceed 2^31.
-    pub(super) fn long(n: usize) -> Arg {
-        Arg::Long(n as i64)
-    }
-    fn bytes(&self) -> usize {
-        match self {
-            Arg::Pointer(_) | Arg::Long(_) => 8,
-            Arg::Int(_) | Arg::Float(_) => 4,
-            Arg::Map(_) => size_of::<TensorMap>(),
-        }
-    }
-    fn address(&mut self) -> *mut c_void {
-        match self {
-            Arg::Pointer(x) => (x as *mut u64).cast(),
-            Arg::Int(x) => (x as *mut i32).cast(),
-            Arg::Long(x) => (x as *mut i64).cast(),
-            Arg::Float(x) => (x as *mut f32).cast(),
-            Arg::Map(map) => (map as *mut TensorMap).cast(),
-        }
-    }
-}
-
 #[cfg(test)]
 thread_local! {
     /// The allocations and frees of this thread.
@@ -201,21 +85,25 @@ impl Gpu {
         let card = cards.into_iter().nth(number);
         let card = card.ok_or_else(|| unavailable(numbers(count)))?;
         check_card(&card).map_err(unavailable)?;
-        let gpu = Arc::new(Gpu::start(number, card).map_err(|e| unavailable(message(&e)))?);
+        let gpu = Arc::new(Gpu::start(number, card).map_err(unavailable)?);
         open.push(gpu.clone());
         Ok(gpu)
     }
 
-    fn start(number: usize, card: Card) -> Result<Gpu, DriverError> {
-        let handle = result::device::get(number as i32)?;
+    fn start(number: usize, card: Card) -> Result<Gpu, String> {
+        let words = |e| message(&e);
+        let handle = result::device::get(number as i32).map_err(words)?;
         // SAFETY: the device exists; its primary context stays retained until the process ends.
-        let context = unsafe { result::primary_ctx::retain(handle) }?;
+        let context = unsafe { result::primary_ctx::retain(handle) }.map_err(words)?;
         // SAFETY: the context is valid.
-        unsafe { result::ctx::set_current(context) }?;
-        let stream = result::stream::create(result::stream::StreamKind::Default)?;
+        unsafe { result::ctx::set_current(context) }.map_err(words)?;
+        // Copies from and to the host run in the driver's default stream, which waits for such a stream, as this one
+        // for it.
+        let stream = result::stream::create(result::stream::StreamKind::Default).map_err(words)?;
         let load = |image: kernels::Image| {
             // SAFETY: the image is a complete fat binary, aligned for its header.
-            unsafe { result::module::load_data(image.bytes.as_ptr().cast()) }
+            let module = unsafe { result::module::load_data(image.bytes.as_ptr().cast()) };
+            module.map_err(|e| format!("the kernels of {}: {}", image.name, message(&e)))
         };
         let images = kernels::images().into_iter().filter(|image| card.runs_sm90a() || !image.is_sm90a());
         let modules = images.map(load).collect::<Result<_, _>>()?;
@@ -244,8 +132,29 @@ impl Gpu {
         result.map_err(|e| Error::Driver { device: self.device, call, reason: message(&e) })
     }
 
+    /// Like [`Gpu::checked`]; `what` is what the call was for.
+    fn checked_for<T>(
+        &self,
+        call: &'static str,
+        what: &dyn fmt::Debug,
+        result: Result<T, DriverError>,
+    ) -> Result<T, Error> {
+        let reason = |e| format!("{} ({what:?})", message(&e));
+        result.map_err(|e| Error::Driver { device: self.device, call, reason: reason(e) })
+    }
+
+    /// Fails if this thread records. A graph holds launches, fills and copies within the card: it would miss this call,
+    /// and the driver need not object.
+    fn check_runs(&self, call: &'static str) -> Result<(), Error> {
+        if RECORDS.get().is_null() {
+            return Ok(());
+        }
+        Err(Error::Driver { device: self.device, call, reason: "a graph cannot hold the call".into() })
+    }
+
     /// Waits until all work is done.
     pub(super) fn synchronize(&self) -> Result<(), Error> {
+        self.check_runs("cuStreamSynchronize")?;
         self.bind()?;
         // SAFETY: the stream exists.
         self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) })
@@ -253,6 +162,7 @@ impl Gpu {
 
     /// Marks this place in the work of the stream.
     pub(super) fn event(self: &Arc<Self>) -> Result<Event, Error> {
+        self.check_runs("cuEventRecord")?;
         self.bind()?;
         let event = self.checked("cuEventCreate", result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT))?;
         let event = Event { gpu: self.clone(), event };
@@ -315,16 +225,14 @@ impl Gpu {
         let done = begun.and_then(|()| f());
         RECORDS.set(std::ptr::null_mut());
         // SAFETY: the stream records; also after a failure, which ends here.
-        let graph = self.checked("cuStreamEndCapture", unsafe { result::stream::end_capture(stream) });
+        let recorded = unsafe { result::stream::end_capture(stream) }.map(Recorded);
         // SAFETY: nothing uses the stream any more.
         let destroyed = self.checked("cuStreamDestroy", unsafe { result::stream::destroy(stream) });
         done?;
-        let graph = graph?;
-        // SAFETY: the graph was recorded completely.
-        let exec = unsafe { result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)) };
-        // SAFETY: the graph is not used again; its executable form is independent.
-        self.checked("cuGraphDestroy", unsafe { result::graph::destroy(graph) })?;
+        let recorded = self.checked("cuStreamEndCapture", recorded)?;
         destroyed?;
+        // SAFETY: the graph was recorded completely; its executable form is independent of it.
+        let exec = unsafe { result::graph::instantiate(recorded.0, sys::CUgraphInstantiate_flags(0)) };
         Ok(Graph { gpu: self.clone(), exec: self.checked("cuGraphInstantiate", exec)? })
     }
 
@@ -336,6 +244,7 @@ impl Gpu {
 
     /// Allocates memory with undefined content.
     pub(super) fn allocate(self: &Arc<Self>, bytes: usize, what: &'static str) -> Result<Memory, Error> {
+        self.check_runs("cuMemAlloc")?;
         self.bind()?;
         // Kernels that read 16 bytes at a time may touch the last whole 16 bytes.
         let padded = bytes.max(1).next_multiple_of(256);
@@ -367,6 +276,7 @@ impl Gpu {
         if values.is_empty() {
             return Ok(());
         }
+        self.check_runs("cuMemcpyHtoD")?;
         self.bind()?;
         // SAFETY: the driver checks the address, and the call returns after the values are copied.
         self.checked("cuMemcpyHtoD", unsafe { result::memcpy_htod_sync(at, values) })
@@ -425,8 +335,7 @@ impl Gpu {
                 sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
             )
         };
-        let result = result.result().map_err(|e| format!("{} ({what:?})", message(&e)));
-        result.map_err(|reason| Error::Driver { device: self.device, call: "cuTensorMapEncodeTiled", reason })?;
+        self.checked_for("cuTensorMapEncodeTiled", what, result.result())?;
         Ok(map)
     }
 
@@ -450,7 +359,7 @@ impl Gpu {
         let result = unsafe {
             result::launch_kernel(function.handle, (grid.0, grid.1, 1), block, shared, self.stream(), &mut params)
         };
-        self.checked("cuLaunchKernel", result)
+        self.checked_for("cuLaunchKernel", &(name, launch), result)
     }
 
     /// Returns a kernel that may use `shared` bytes of dynamic shared memory.
@@ -474,7 +383,7 @@ impl Gpu {
         let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: the function exists.
         let result = unsafe { result::function::set_function_attribute(function.handle, attribute, shared as i32) };
-        self.checked("cuFuncSetAttribute", result)?;
+        self.checked_for("cuFuncSetAttribute", &(name, shared), result)?;
         let function = Function { shared, ..function };
         functions.insert(name.into(), function);
         Ok(function)
@@ -490,6 +399,16 @@ impl Gpu {
             let expected = args.get(index).map(Arg::bytes);
             assert!(size == expected, "invariant: parameter {index} of {name} has {size:?} bytes, not {expected:?}");
         }
+    }
+}
+
+/// Launches as the driver recorded them. Dropping them destroys them.
+struct Recorded(sys::CUgraph);
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        // SAFETY: the graph is destroyed once.
+        _ = unsafe { result::graph::destroy(self.0) };
     }
 }
 

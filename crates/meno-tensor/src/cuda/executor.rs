@@ -155,15 +155,18 @@ impl CudaExecutor {
             return recording.graph.launch();
         }
         if self.recordings.ready(&key, generation) {
-            let recorded = gpu.record(|| self.run_steps(weights, pass, cache, None));
-            if let Ok(graph) = recorded {
-                graph.launch()?;
-                let results = self.results.entries().to_vec();
-                self.recordings.push(Recording { key, generation, graph, results });
-                return Ok(());
+            match gpu.record(|| self.run_steps(weights, pass, cache, None)) {
+                Ok(graph) if gpu.generation() == generation => {
+                    graph.launch()?;
+                    let results = self.results.entries().to_vec();
+                    self.recordings.push(Recording { key, generation, graph, results });
+                    return Ok(());
+                }
+                // Memory was freed, which the pass may use.
+                Ok(_) => {}
+                // Something comes from the host in the middle of the pass.
+                Err(_) => self.recordings.disabled = true,
             }
-            // Something comes from the host in the middle of the pass.
-            self.recordings.disabled = true;
             self.results.clear();
         }
         self.run_steps(weights, pass, cache, None)?;

@@ -54,10 +54,12 @@ mod tests {
         bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
     }
 
+    /// The directory of the sources.
+    const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cuda/kernels");
+
     /// Returns names and contents of the sources with this extension, sorted by name.
     fn sources(extension: &str) -> Vec<(String, Vec<u8>)> {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cuda/kernels");
-        let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let paths = std::fs::read_dir(SOURCES).unwrap().map(|entry| entry.unwrap().path());
         let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|e| e == extension)).collect();
         paths.sort();
         let read = |path: &std::path::PathBuf| {
@@ -68,6 +70,10 @@ mod tests {
 
     #[test]
     fn the_compiled_kernels_are_those_of_the_sources() {
+        if !Path::new(SOURCES).exists() {
+            eprintln!("skipped: no sources"); // a machine that only runs the tests
+            return;
+        }
         let headers: Vec<u8> = sources("cuh").into_iter().flat_map(|(_, text)| text).collect();
         let expected: Vec<(String, u64)> =
             sources("cu").into_iter().map(|(name, text)| (name, fnv(&[text, headers.clone()].concat()))).collect();

@@ -81,3 +81,30 @@ impl Recordings {
         self.last = (before == after).then_some((key, after));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::cuda::driver::Gpu;
+    use crate::device::Device;
+
+    #[test]
+    fn what_a_graph_cannot_hold_is_an_error() {
+        if !Device::all().contains(&Device::Cuda(0)) {
+            return;
+        }
+        let gpu = Gpu::open(0).unwrap();
+        let memory = gpu.zeroed(4, "a test").unwrap();
+        let mut value = [0u32];
+        assert!(gpu.record(|| memory.write(0, &[1u32])).is_err());
+        assert!(gpu.record(|| memory.read(0, &mut value)).is_err());
+        assert!(gpu.record(|| gpu.allocate(4, "a test").map(drop)).is_err());
+        assert!(gpu.record(|| gpu.synchronize()).is_err());
+        // The card goes on, and a graph of what it can hold runs.
+        let graph = gpu.record(|| memory.fill(1, 0..4)).unwrap();
+        memory.read(0, &mut value).unwrap();
+        assert_eq!(value, [0]);
+        graph.launch().unwrap();
+        memory.read(0, &mut value).unwrap();
+        assert_eq!(value, [0x0101_0101]);
+    }
+}

@@ -199,5 +199,5 @@ __device__ __forceinline__ void attend(Head q, Head k, Head v, bf16* out, float*
 
 // The widths of keys and of values.
 KERNEL(384, attention_sm90a_64_64)(PARAMETERS) { ATTEND(64, 64); }
-KERNEL(384, attention_sm90a_128_128)(PARAMETERS) { ATTEND(128, 128); }
-KERNEL(384, attention_sm90a_192_128)(PARAMETERS) { ATTEND(192, 128); }
+KERNEL(SOLE_384, attention_sm90a_128_128)(PARAMETERS) { ATTEND(128, 128); }
+KERNEL(SOLE_384, attention_sm90a_192_128)(PARAMETERS) { ATTEND(192, 128); }

@@ -14,8 +14,8 @@
 // The word stands at the start of a line, where the emulator's build script looks for it.
 #define KERNEL(threads, name) extern "C" __global__ void __launch_bounds__(threads) name
 
-// KERNEL(SOLE_384, ...): a block of 384 threads with a multiprocessor to itself. It starts with all registers, 168 a
-// thread, as reg_inc needs where a kernel could do with fewer.
+// KERNEL(SOLE_384, ...): a block of 384 threads with a multiprocessor to itself, for kernels with reg_inc. It starts
+// with all registers, 168 a thread: with fewer, reg_inc would wait forever.
 #define SOLE_384 384, 1
 
 // Declares `unsigned char* name`, the dynamic shared memory of the block (1024-byte aligned).

@@ -221,13 +221,13 @@ __device__ __forceinline__ void run(const CUtensorMap* w, const CUtensorMap* x, 
     run(&map_w, &map_x, Product<COLUMNS, MAJOR>{{&map_y, y, n, n}}, Tiles{tiles, most, columns}, k)
 
 // y [..][n] = x wT, and dx = dy w; `columns`: tiles of columns.
-KERNEL(384, experts_sm90a_forward_256)(PARAMETERS) { RUN(256, K_MAJOR); }
-KERNEL(384, experts_sm90a_forward_128)(PARAMETERS) { RUN(128, K_MAJOR); }
-KERNEL(384, experts_sm90a_input_gradient_256)(PARAMETERS) { RUN(256, MN_MAJOR); }
-KERNEL(384, experts_sm90a_input_gradient_128)(PARAMETERS) { RUN(128, MN_MAJOR); }
+KERNEL(SOLE_384, experts_sm90a_forward_256)(PARAMETERS) { RUN(256, K_MAJOR); }
+KERNEL(SOLE_384, experts_sm90a_forward_128)(PARAMETERS) { RUN(128, K_MAJOR); }
+KERNEL(SOLE_384, experts_sm90a_input_gradient_256)(PARAMETERS) { RUN(256, MN_MAJOR); }
+KERNEL(SOLE_384, experts_sm90a_input_gradient_128)(PARAMETERS) { RUN(128, MN_MAJOR); }
 
 // h [..][width], and the products gate_up [..][2 * width], which may be null.
-KERNEL(384, experts_sm90a_swiglu)
+KERNEL(SOLE_384, experts_sm90a_swiglu)
 (MAP(map_w), MAP(map_x), MAP(map_h), MAP(map_gate), MAP(map_up), bf16* h, bf16* gate_up, const Tile* tiles, int most,
  int columns, int width, int k) {
     const Result gate{&map_gate, gate_up, 2 * width, width}, up{&map_up, gate_up + width, 2 * width, width};

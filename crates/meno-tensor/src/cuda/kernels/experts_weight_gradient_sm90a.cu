@@ -121,5 +121,5 @@ __device__ __forceinline__ void weight_gradient(const CUtensorMap* a, const CUte
     weight_gradient(&map_a, &map_b, Gradients<TRANSPOSED>{{dw, m, n, ld}, stride},                                   \
                     Tiles{offsets, experts, row_tiles, column_tiles})
 
-KERNEL(384, experts_weight_gradient_sm90a)(MAPS, PARAMETERS) { RUN(false); }
-KERNEL(384, experts_weight_gradient_sm90a_transposed)(MAPS, PARAMETERS) { RUN(true); }
+KERNEL(SOLE_384, experts_weight_gradient_sm90a)(MAPS, PARAMETERS) { RUN(false); }
+KERNEL(SOLE_384, experts_weight_gradient_sm90a_transposed)(MAPS, PARAMETERS) { RUN(true); }

@@ -135,10 +135,10 @@ __device__ __forceinline__ void add_shares(const Gradient<TRANSPOSED>& dw, const
 #define GRADIENT(TRANSPOSED) Gradient<TRANSPOSED>{dw, m, n, ld}
 #define SPLIT Split{row_tiles, column_tiles, blocks, rounds, whole, shares, total}
 
-KERNEL(384, weight_gradient_sm90a)(MAPS, PARAMETERS) {
+KERNEL(SOLE_384, weight_gradient_sm90a)(MAPS, PARAMETERS) {
     weight_gradient(&map_a, &map_b, GRADIENT(false), sums, SPLIT);
 }
-KERNEL(384, weight_gradient_sm90a_transposed)(MAPS, PARAMETERS) {
+KERNEL(SOLE_384, weight_gradient_sm90a_transposed)(MAPS, PARAMETERS) {
     weight_gradient(&map_a, &map_b, GRADIENT(true), sums, SPLIT);
 }
 KERNEL(256, add_shares_sm90a)(PARAMETERS) { add_shares(GRADIENT(false), sums, SPLIT); }
