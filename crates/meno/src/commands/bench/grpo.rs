@@ -222,7 +222,7 @@ fn measure(args: &Args) -> Result<Report> {
         training_s: wall - sampling,
         samples_per_s: samples / wall,
         sampled_tokens_per_s: samples * args.generate as f64 / sampling,
-        logprob_gap: warm.iter().chain(steps).map(|s| s.gap).fold(0.0, f64::max),
+        logprob_gap: warm.iter().chain(steps).map(|s| s.gap).max_by(f64::total_cmp).unwrap_or(f64::NAN),
         peak_rss_mb: peak_rss_mb(),
         device_memory_mb: memory.map(|[free, total]| (total - free) as f64 / 1e6),
     })
