@@ -320,6 +320,19 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_runs_in_bf16_unless_the_recipe_names_a_precision() {
+        let precision = |text: &str, sets: &[&str]| grpo(text, sets).unwrap().train.precision;
+        assert_eq!(precision("", &[]), Precision::F32);
+        assert_eq!(precision("[model]\ndevice = \"cuda\"\n", &[]), Precision::Bf16);
+        assert_eq!(precision("", &["model.device=\"cuda:1\""]), Precision::Bf16);
+        let text = "[model]\ndevice = \"cuda\"\n[train]\nprecision = \"f32\"\n";
+        assert_eq!(precision(text, &[]), Precision::F32);
+        assert_eq!(precision("", &["model.device=\"cuda\"", "train.precision=f32"]), Precision::F32);
+        let sample: SampleRecipe = parse("sample.toml", "", &["model.device=\"cuda\"".into()]).unwrap();
+        assert_eq!(sample.precision, Precision::Bf16);
+    }
+
+    #[test]
     fn the_resolved_recipe_reads_back() {
         let r = grpo("[grpo]\nepsilon_high = 0.28\n[model]\npath = \"m\"\n", &[]).unwrap();
         assert_eq!(grpo(&resolved(&r), &[]).unwrap(), r);

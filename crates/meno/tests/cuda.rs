@@ -47,7 +47,8 @@ impl Card {
 
     /// A short pretraining run of the tiny recipe's network.
     fn pretrain(&self, out: &str, device: &str, sets: &[&str]) -> Command {
-        let common = ["train.max_tokens=64", "pretrain.tokens_per_step=64", "train.max_steps=4"];
+        let common =
+            ["train.max_tokens=64", "pretrain.tokens_per_step=64", "train.max_steps=4", "train.precision=\"f32\""];
         self.train("pretrain", "pretrain.toml", out, device, &[&common, sets].concat())
     }
 

@@ -6,6 +6,7 @@ use super::sections::ModelSection;
 use super::size::size;
 use crate::error::Error;
 use meno_model::plain::plain;
+use meno_tensor::precision::Precision;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -34,20 +35,38 @@ pub fn load<R: Recipe>(path: &Path, sets: &[String]) -> Result<R, Error> {
 /// Like [`load`], from text; `file` is its name in errors.
 pub fn parse<R: Recipe>(file: &str, text: &str, sets: &[String]) -> Result<R, Error> {
     let explain = |file: &str, e: toml::de::Error| Error::Recipe { file: file.to_owned(), message: explain(&e, text) };
-    let recipe: R = toml::from_str(text).map_err(|e| explain(file, e))?;
-    let mut recipe = recipe;
+    let mut recipe: R = toml::from_str(text).map_err(|e| explain(file, e))?;
     for set in sets {
-        let mut table = toml::Table::try_from(&recipe)
-            .map_err(|e| Error::Recipe { file: file.to_owned(), message: e.to_string() })?;
-        apply(&mut table, set)?;
-        recipe = table.try_into().map_err(|e: toml::de::Error| Error::Recipe {
-            file: format!("--set {set}"),
-            message: plain(&with_suggestion(e.message())),
-        })?;
+        recipe = with_set(file, &recipe, set)?;
+    }
+    if let Some(set) = precision_of_device(text, sets, &recipe) {
+        recipe = with_set(file, &recipe, &set)?;
     }
     finite(file, &recipe)?;
     recipe.check()?;
     Ok(recipe)
+}
+
+/// Returns the recipe with one setting changed.
+fn with_set<R: Recipe>(file: &str, recipe: &R, set: &str) -> Result<R, Error> {
+    let mut table =
+        toml::Table::try_from(recipe).map_err(|e| Error::Recipe { file: file.to_owned(), message: e.to_string() })?;
+    apply(&mut table, set)?;
+    table.try_into().map_err(|e: toml::de::Error| Error::Recipe {
+        file: format!("--set {set}"),
+        message: plain(&with_suggestion(e.message())),
+    })
+}
+
+/// Returns the setting of the precision in which the recipe's device runs, if that is not the default of recipes and
+/// neither the text nor a `--set` names a precision.
+fn precision_of_device<R: Recipe>(text: &str, sets: &[String], recipe: &R) -> Option<String> {
+    let precision = recipe.model().device.default_precision();
+    let (all, given) = (flat(&resolved(recipe)), flat(text));
+    let key = ["train.precision", "precision"].into_iter().find(|key| all.contains_key(*key))?;
+    let set = |set: &String| set.split_once('=').is_some_and(|(name, _)| name.trim() == key);
+    let named = given.contains_key(key) || sets.iter().any(set);
+    (!named && precision != Precision::default()).then(|| format!("{key}=\"{precision}\""))
 }
 
 /// Fails if any number is NaN or infinite.
