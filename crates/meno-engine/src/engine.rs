@@ -18,7 +18,7 @@ use meno_model::{Config, Model};
 use shared::{Arrival, Shared, lock};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 use worker::Worker;
@@ -75,7 +75,7 @@ impl Engine {
             load_or_set_aside(&mut generator, &mut model, path)?;
         }
         let config = model.config.clone();
-        let shared = Arc::new(Shared { inbox: Mutex::default(), wake: Condvar::new(), stats: Mutex::default() });
+        let shared = Arc::new(Shared::default());
         let worker = Worker::new(model, generator, options.prefix_file.clone(), shared.clone());
         let threads = options.threads;
         let run = move || match threads {
@@ -130,6 +130,15 @@ impl Engine {
     /// Returns counters since the start and the current state.
     pub fn stats(&self) -> EngineStats {
         lock(&self.inner.shared.stats).clone()
+    }
+
+    /// Waits until the engine has ended: after [`Engine::shutdown`], or because of an error, which that method returns.
+    pub fn wait(&self) {
+        let shared = &self.inner.shared;
+        let mut inbox = lock(&shared.inbox);
+        while !inbox.ended {
+            inbox = shared.ended.wait(inbox).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
     }
 
     /// Rejects new requests, waits until the accepted ones are complete, saves the kept prefixes if configured, and

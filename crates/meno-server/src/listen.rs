@@ -54,7 +54,7 @@ pub struct Listen {
 }
 
 /// Listens, loads the server with `load`, and serves until SIGTERM or SIGINT; then finishes running answers and
-/// returns.
+/// returns. It also returns when the engine ends, with the engine's error.
 ///
 /// Until the server is loaded, every request gets status 503 ([`Loading`]) and a signal ends the process immediately.
 /// Once it is loaded, `ready` is called with the address. From then on the first signal starts the shutdown and a
@@ -78,12 +78,23 @@ pub fn serve<E: From<io::Error>>(
         Ok::<_, io::Error>((listener.map_err(|e| cannot_listen(listen, &e))?, signals(&loading)?))
     })?;
     let address = listener.local_addr()?;
+    let (ended, engine_ended) = tokio::sync::oneshot::channel();
+    // Without the sender, the engine has not been started: only a signal counts.
+    let stop = async {
+        tokio::select! { () = stop => {}, Ok(()) = engine_ended => {} }
+    };
     let accepting = runtime.spawn(run(listener, tls, loading.routes(), limits, stop));
     let server = load(address, &loading)?;
     server.hosts.bound(&listen.host, address.ip());
     let engine = server.engine.clone();
     loading.ready(app(server));
     ready(address);
+    let waiting = engine.clone();
+    std::thread::spawn(move || {
+        waiting.wait();
+        // Without a receiver, the server has stopped already.
+        _ = ended.send(());
+    });
     runtime.block_on(accepting).map_err(io::Error::other)?;
     engine.shutdown().map_err(io::Error::other)?;
     Ok(())

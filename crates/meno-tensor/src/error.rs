@@ -28,8 +28,8 @@ pub enum Error {
     },
     /// A call of the device's driver failed. The device cannot be used any more in this process.
     #[error(
-        "{device}: {call} failed: {reason}. The device is lost to this process; a training run continues from its last \
-         checkpoint with --resume"
+        "{device}: {call} failed: {reason}. Start the program again; a training run that has a checkpoint continues from \
+         it with --resume"
     )]
     Driver {
         /// The device.
@@ -76,9 +76,13 @@ fn free_of(free: Option<usize>) -> String {
 fn hint(what: &str) -> &'static str {
     match what {
         "activations" | "gradients of activations" | "scratch memory" => {
-            ": lower train.max_tokens or set train.gradient_checkpointing in a recipe, or lower the number of sequences"
+            ": run fewer or shorter sequences at a time (--parallel, --context; in a recipe train.max_tokens, \
+             train.gradient_checkpointing and grpo.max_sequences)"
         }
-        "the KV cache" => ": lower --cache-tokens, --parallel or --context, or grpo.max_sequences in a recipe",
-        _ => ": use a smaller or quantized model",
+        "the KV cache" => {
+            ": keep fewer or shorter sequences (--parallel, --context, --cache-tokens, --max-tokens; in a recipe \
+             grpo.max_sequences and grpo.max_completion_length)"
+        }
+        _ => ": use a smaller model, or a quantized one if it is not trained",
     }
 }

@@ -9,8 +9,10 @@
 mod signals;
 
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -194,6 +196,31 @@ fn cards_that_cannot_be_used_are_errors_that_say_why() {
     assert!(text.contains("cuda:0: cuLaunchKernel failed"), "{text}");
     // The second of two cards.
     succeeds(card.generate("cuda:1").env("MENO_EMULATOR_DEVICES", "2"));
+}
+
+/// A server whose card is lost must not go on answering 503 forever: a supervisor restarts what ends.
+#[test]
+fn a_server_whose_card_is_lost_ends_with_the_error() {
+    let Some(card) = Card::new() else { return };
+    let mut serve = card.meno();
+    serve.arg("serve").arg("-m").arg(card.path("model")).args(["--device", "cuda", "--port", "0", "--parallel", "1"]);
+    // Loading takes fewer launches, an answer more.
+    serve.env("MENO_EMULATOR_LOSE_AFTER", "400").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut server = serve.spawn().unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find(|line| line.contains("is served at")).expect("it starts");
+    let address = line.split("http://").nth(1).unwrap().trim().to_owned();
+    let body = r#"{"prompt": "12+34=", "max_tokens": 50}"#;
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let head = format!("POST /v1/completions HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n");
+    write!(stream, "{head}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 500"), "{response}");
+    let output = server.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("error: cuda:0: "), "{text}");
 }
 
 #[test]

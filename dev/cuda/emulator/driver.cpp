@@ -177,7 +177,11 @@ static int attribute_value(int attribute, int device) {
         case 87: return 2;                        // ratio of f32 to f64
         case 90: return 1;                        // preemption
         case 95: return 1;                        // cooperative launches
-        case 97: return settings.compute >= 90 ? int(MAX_SHARED_MEMORY) : settings.compute == 80 ? 166912 : 65536;
+        case 97:  // shared memory of a block
+            if (settings.compute == 75) return 65536;
+            if (settings.compute == 80 || settings.compute == 87) return 166912;
+            return settings.compute == 86 || settings.compute == 89 || settings.compute >= 120 ? 101376
+                                                                                           : int(MAX_SHARED_MEMORY);
         case 102: return 1;                       // virtual memory management
         case 106: return 32;                      // blocks of a multiprocessor
         case 111: return 1024;                    // shared memory reserved in each block

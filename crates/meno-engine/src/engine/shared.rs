@@ -8,9 +8,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// State shared between the handles and the engine's thread.
+#[derive(Default)]
 pub(super) struct Shared {
     pub(super) inbox: Mutex<Inbox>,
     pub(super) wake: Condvar,
+    /// Wakes those who wait for the end of the thread.
+    pub(super) ended: Condvar,
     pub(super) stats: Mutex<EngineStats>,
 }
 

@@ -40,6 +40,7 @@ impl Drop for Ended {
         let mut inbox = lock(&self.0.inbox);
         inbox.ended = true;
         inbox.arrived.clear();
+        self.0.ended.notify_all();
     }
 }
 

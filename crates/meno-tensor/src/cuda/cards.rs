@@ -27,8 +27,8 @@ pub struct Card {
     pub multiprocessors: i32,
     /// Peak bandwidth of the memory in bytes per second.
     pub bandwidth: f64,
-    /// Peak of dense bf16 products with f32 sums, in floating-point operations per second.
-    pub bf16_flops: f64,
+    /// Peak of dense bf16 products with f32 sums, in floating-point operations per second, where it is known.
+    pub bf16_flops: Option<f64>,
     /// The version of the driver's interface, e.g. 13000 for CUDA 13.0.
     pub driver: i32,
 }
@@ -92,7 +92,7 @@ fn card(ordinal: i32, driver: i32) -> Result<Card, DriverError> {
         multiprocessors,
         // Two transfers per clock.
         bandwidth: 2.0 * khz as f64 * 1e3 * bits as f64 / 8.0,
-        bf16_flops: multiprocessors as f64 * clock * flops_per_cycle(compute),
+        bf16_flops: flops_per_cycle(compute).map(|flops| multiprocessors as f64 * clock * flops),
         driver,
     })
 }
@@ -104,12 +104,14 @@ impl Card {
     }
 }
 
-/// Returns the bf16 operations per cycle of a multiprocessor, from the white papers of A100, GA102, AD102 and H100.
-fn flops_per_cycle(compute: (i32, i32)) -> f64 {
+/// Returns the bf16 operations per cycle of a multiprocessor, from the white papers of A100, GA102, AD102 and H100; `None`
+/// for later cards.
+fn flops_per_cycle(compute: (i32, i32)) -> Option<f64> {
     match compute {
-        (8, 0) => 2048.0,
-        (8, _) => 512.0,
-        _ => 4096.0,
+        (8, 0) => Some(2048.0),
+        (8, _) => Some(512.0),
+        (9, 0) => Some(4096.0),
+        _ => None,
     }
 }
 

@@ -94,11 +94,11 @@ fn total(candidates: &[(f32, u32)]) -> u64 {
     candidates.iter().map(|c| weight(c.0)).sum()
 }
 
-/// Keeps the fewest most likely candidates whose weights sum to at least `p` of all, in the order of their ids.
+/// Keeps the fewest most likely candidates whose weights sum to at least `p` of all, the most likely first.
 fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
     let total = total(candidates);
     if total == 0 {
-        return;
+        return; // the most likely token is chosen
     }
     let enough = ((f64::from(p) * total as f64).ceil() as u64).clamp(1, total);
     // Candidates below this sum to less than total − enough, so `enough` is reached without them.
@@ -111,10 +111,9 @@ fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
         sum >= enough
     });
     candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
-    candidates.sort_unstable_by_key(|c| c.1);
 }
 
-/// Returns the candidate, in the order of ids, whose interval of the sum so far contains `u`.
+/// Returns the candidate whose interval of the sum so far contains `u`.
 fn pick(candidates: &[(f32, u32)], u: f64) -> Option<u32> {
     let total = total(candidates);
     let rank = ((u * total as f64) as u64).min(total.checked_sub(1)?);

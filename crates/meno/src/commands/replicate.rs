@@ -5,7 +5,7 @@ use crate::interrupt;
 use crate::live::LiveView;
 use crate::output::{self, Inputs};
 use crate::training;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use meno_replicate::{Provenance, Settings, Stage, StageObserver, plan, provenance};
 use meno_tensor::device::Device;
 use meno_train::Observer;
@@ -46,6 +46,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if args.dry_run {
         return dry_run(settings, &args);
     }
+    let preset = &args.preset;
+    drop(settings.device.open().with_context(|| {
+        format!("the preset {preset} runs on {}; --device cpu runs it on the CPU", settings.device)
+    })?);
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("runs/replicate-seed{}", args.seed)));
     output::run_directory(&out, &Inputs::default())?;
     let command = provenance::command_line(std::env::args());

@@ -201,6 +201,11 @@ __device__ inline int select(const Row& row, const float* exps, int best) {
     const Scan sums = scan(bins);
     if (sums.total == 0) return -1;
     const u64 rank = min(part_of(row.u, sums.total), sums.total - 1);
+    if (row.top_p < 1.0f) {
+        // As on the CPU, tokens that top-p keeps are in the order of their likelihood.
+        keep_through(kept, bins, rank, row.tokens, weight_of);
+        return kept.last;
+    }
     return first_token(bins, sums, rank, row.tokens, weight_of_kept);
 }
 

@@ -6,7 +6,7 @@ use crate::progress::{Unit, Work};
 use anyhow::Result;
 use meno_model::contract::{self, Comparison};
 use meno_model::{Config, Model};
-use meno_tensor::backend::Backend;
+use meno_tensor::backend::{Backend, Error};
 use meno_tensor::cuda::{Card, Cuda, cards};
 use meno_tensor::device::Device;
 use serde_json::{Value, json};
@@ -14,10 +14,12 @@ use std::path::Path;
 
 /// Below this share of the peak, something is wrong with the card.
 const POOR: f64 = 0.5;
-/// Bytes that are copied to measure the memory.
+/// Bytes that are copied to measure the memory, at most.
 const COPY: usize = 1 << 30;
-/// Rows and columns of the product that is measured.
+/// Rows and columns of the product that is measured, at most.
 const PRODUCT: usize = 8192;
+/// Seconds that are enough for a measurement.
+const ENOUGH: f64 = 3e-4;
 /// Tokens of the batch with which a single sequence is compared.
 const CONTRACT_ROWS: usize = 4096;
 
@@ -41,8 +43,10 @@ pub(super) fn section(quick: bool) -> Section {
             Err(e) => s.row(Mark::Missing, &format!("cuda:{number}"), e.to_string(), Value::Null),
             Ok(_) if quick => s.line(Mark::NotTried, "speed and numerics contract"),
             Ok(cuda) => {
-                if let Err(e) = measure(&mut s, number, card, &cuda) {
-                    s.row(Mark::Missing, &format!("cuda:{number}_failure"), format!("{e:#}"), Value::Null);
+                for (what, measure) in [("speed", measure_speed as Measure), ("contract", check_contract)] {
+                    if let Err(e) = measure(&mut s, number, card, &cuda) {
+                        s.row(Mark::Missing, &format!("cuda:{number}_{what}_failure"), format!("{e:#}"), Value::Null);
+                    }
                 }
             }
         }
@@ -63,17 +67,43 @@ fn describe(s: &mut Section, number: usize, card: &Card) {
     s.row(Mark::Ok, &format!("cuda:{number}"), text, value);
 }
 
-fn measure(s: &mut Section, number: usize, card: &Card, cuda: &Cuda) -> Result<()> {
-    let work = Work::new(format!("measuring cuda:{number}"), Unit::Count);
+/// What is measured on a card, by its number.
+type Measure = fn(&mut Section, usize, &Card, &Cuda) -> Result<()>;
+
+/// Returns the work per second, of the largest size that is measured. Sizes grow until one takes long enough: a small
+/// or slow card must not take minutes. `rate` returns the work per second of a size, `work` its work.
+fn rate_of(
+    sizes: impl Iterator<Item = usize>,
+    rate: impl Fn(usize) -> Result<f64, Error>,
+    work: impl Fn(usize) -> f64,
+) -> Result<f64> {
+    let mut last = 0.0;
+    for size in sizes {
+        last = rate(size)?;
+        if work(size) / last >= ENOUGH {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+fn measure_speed(s: &mut Section, number: usize, card: &Card, cuda: &Cuda) -> Result<()> {
+    let _work = Work::new(format!("measuring cuda:{number}"), Unit::Count);
     if let Some([free, total]) = cuda.memory()? {
         let text = format!("{:.1} of {:.1} GB of memory are free", free as f64 / 1e9, total as f64 / 1e9);
         s.row(Mark::Ok, &format!("cuda:{number}_free"), text, free.into());
     }
-    let copy = cuda.copy_bandwidth(COPY)?;
-    speed(s, &format!("cuda:{number}_copy"), "copying memory", (copy, card.bandwidth), (1e9, "GB/s"));
-    let product = cuda.product_rate(PRODUCT)?;
+    let sizes = (20..).map(|power| 1 << power).take_while(|&bytes| bytes <= COPY);
+    let copy = rate_of(sizes, |bytes| cuda.copy_bandwidth(bytes), |bytes| 2.0 * bytes as f64)?;
+    speed(s, &format!("cuda:{number}_copy"), "copying memory", (copy, Some(card.bandwidth)), (1e9, "GB/s"));
+    let sizes = (8..).map(|power| 1 << power).take_while(|&n| n <= PRODUCT);
+    let product = rate_of(sizes, |n| cuda.product_rate(n), |n| 2.0 * (n as f64).powi(3))?;
     speed(s, &format!("cuda:{number}_bf16"), "bf16 products", (product, card.bf16_flops), (1e12, "TFLOP/s"));
-    work.next(format!("checking the numerics contract of cuda:{number}"));
+    Ok(())
+}
+
+fn check_contract(s: &mut Section, number: usize, _: &Card, _: &Cuda) -> Result<()> {
+    let _work = Work::new(format!("checking the numerics contract of cuda:{number}"), Unit::Count);
     for (name, preset) in networks() {
         let mut model = Model::random_on(Device::Cuda(number), shortened(name, preset)?, 1)?;
         let precision = Device::Cuda(number).default_precision();
@@ -95,10 +125,12 @@ fn list(comparisons: &[Comparison]) -> String {
     comparisons.iter().map(|c| c.with).collect::<Vec<_>>().join(", ")
 }
 
-fn speed(s: &mut Section, key: &str, label: &str, (measured, peak): (f64, f64), (unit, name): (f64, &str)) {
-    let share = measured / peak;
-    let text = format!("{label}: {:.0} {name} of {:.0} ({:.0} %)", measured / unit, peak / unit, 100.0 * share);
-    s.row(if share < POOR { Mark::Note } else { Mark::Ok }, key, text, measured.into());
+/// Adds a measured speed next to the card's peak, where that is known.
+fn speed(s: &mut Section, key: &str, label: &str, (measured, peak): (f64, Option<f64>), (unit, name): (f64, &str)) {
+    let of = |peak: f64| format!(" of {:.0} ({:.0} %)", peak / unit, 100.0 * measured / peak);
+    let text = format!("{label}: {:.0} {name}{}", measured / unit, peak.map_or(String::new(), of));
+    let is_poor = peak.is_some_and(|peak| measured < POOR * peak);
+    s.row(if is_poor { Mark::Note } else { Mark::Ok }, key, text, measured.into());
 }
 
 /// Two layers with a small vocabulary of networks that `meno bench` measures: grouped attention; latent attention and
