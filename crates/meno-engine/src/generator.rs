@@ -148,7 +148,9 @@ impl Generator {
 
     /// Returns the bytes of cache and activations.
     pub fn bytes(&self) -> usize {
-        self.cache.bytes() + self.executor.bytes() + self.mtp.as_ref().map_or(0, Mtp::bytes)
+        self.cache.bytes()
+            + self.executor.planned_bytes(self.config.precision)
+            + self.mtp.as_ref().map_or(0, Mtp::bytes)
     }
 
     /// Returns a flag that stops the running call at its next step when set. The caller clears it.

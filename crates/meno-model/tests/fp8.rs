@@ -37,7 +37,7 @@ type Change<'a> = &'a dyn Fn(&mut Tensors);
 fn network(block: [usize; 2]) -> Value {
     let mut value = deepseek_v3();
     for (key, size) in
-        [("hidden_size", 200), ("intermediate_size", 136), ("q_lora_rank", 72), ("moe_intermediate_size", 24)]
+        [("hidden_size", 200), ("intermediate_size", 136), ("q_lora_rank", 72), ("moe_intermediate_size", 56)]
     {
         value[key] = size.into();
     }

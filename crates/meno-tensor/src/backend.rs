@@ -177,6 +177,10 @@ pub trait Executor: Any + Send {
     fn outputs(&self) -> &Outputs;
     /// Returns the size in bytes of activations, gradients and scratch memory.
     fn bytes(&self) -> usize;
+    /// Returns the size in bytes of activations and gradients in passes of this precision, before the first one runs.
+    fn planned_bytes(&self, _precision: Precision) -> usize {
+        self.bytes()
+    }
     /// Starts (or restarts) measuring the time of every op.
     fn start_profile(&mut self);
     /// Returns the times measured since [`Executor::start_profile`].

@@ -28,8 +28,8 @@ pub enum Error {
     },
     /// A call of the device's driver failed. The device cannot be used any more in this process.
     #[error(
-        "{device}: {call} failed: {reason}. Start the program again; a training run that has a checkpoint continues from \
-         it with --resume"
+        "{device}: {call} failed: {reason}. Start the program again; a training run that has a checkpoint continues \
+         from it with --resume"
     )]
     Driver {
         /// The device.

@@ -5,6 +5,7 @@ use crate::grpo::Grpo;
 use crate::rollout::generator;
 use crate::trainer::{Train, Trainer, TrainerMemory};
 use meno_model::Model;
+use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 
 /// Bytes by purpose.
@@ -12,35 +13,45 @@ use meno_tensor::precision::Precision;
 pub struct Estimate {
     /// Purpose and number of bytes.
     pub parts: Vec<(&'static str, usize)>,
+    /// The device and its memory in bytes, if it has memory of its own.
+    pub device: Option<(Device, usize)>,
 }
 
 impl Estimate {
+    /// Estimates the memory of the weights of `model`, with the copies that products of this precision need.
+    pub fn of_weights(model: &Model, precision: Precision) -> Result<Estimate, Error> {
+        let (values, quantized) = (model.weights.bytes(), model.weights.quantized_bytes());
+        let copies = match (model.backend().device().has_own_memory(), precision) {
+            (false, Precision::F32) => ("packed copies of linear weights", values),
+            (false, Precision::Bf16) => ("packed copies of linear weights", values / 2),
+            (true, Precision::F32) => ("copies of weights", 0),
+            (true, Precision::Bf16) => ("copies of weights in bf16", values / 2),
+        };
+        let parts = vec![("weights (f32)", values), ("weights in bf16 or quantized", quantized), copies];
+        let memory = model.backend().memory()?;
+        let device = memory.map(|[_, total]| (model.backend().device(), total));
+        Ok(Estimate { parts: parts.into_iter().filter(|part| part.1 > 0).collect(), device })
+    }
+
     /// Estimates the memory for training `model`; with GRPO, also for generation.
     pub fn new(model: &Model, train: &Train, mtp: bool, grpo: Option<&Grpo>) -> Result<Estimate, Error> {
-        let values = model.weights.bytes();
         let trainer = Trainer::new(train, model, mtp)?;
-        let packed = match train.precision {
-            Precision::F32 => values,
-            Precision::Bf16 => values / 2,
-        };
-        let mut parts = vec![("weights (f32)", values), ("packed copies of linear weights", packed)];
+        let mut estimate = Estimate::of_weights(model, train.precision)?;
         let TrainerMemory { gradients, optimizer, activations } = trainer.memory();
-        parts.extend([
+        estimate.parts.extend([
             ("gradients", gradients),
             ("optimizer state", optimizer),
             ("activations of a pass", activations),
         ]);
         if let Some(grpo) = grpo {
             let config = grpo.rollout_config(train, Vec::new());
-            parts.push((
-                "KV cache and activations of generation",
-                generator(model, &config, grpo.max_prompt_length)?.bytes(),
-            ));
+            let generation = generator(model, &config, grpo.max_prompt_length)?.bytes();
+            estimate.parts.push(("KV cache and activations of generation", generation));
             if grpo.beta > 0.0 {
-                parts.push(("reference model", values));
+                estimate.parts.push(("reference model", model.weights.bytes()));
             }
         }
-        Ok(Estimate { parts })
+        Ok(estimate)
     }
 
     /// Returns the sum of all parts.
@@ -55,6 +66,10 @@ impl std::fmt::Display for Estimate {
         for (what, bytes) in &self.parts {
             writeln!(f, "{:>10.3} GiB  {what}", gib(*bytes))?;
         }
-        write!(f, "{:>10.3} GiB  in total, at most", gib(self.total()))
+        write!(f, "{:>10.3} GiB  in total, at most", gib(self.total()))?;
+        match self.device {
+            Some((device, memory)) => write!(f, "; {device} has {:.3} GiB", gib(memory)),
+            None => Ok(()),
+        }
     }
 }

@@ -194,7 +194,7 @@ impl Trainer {
         TrainerMemory {
             gradients: self.grads.len() * 4,
             optimizer: self.optimizer.state().iter().map(|(_, s)| s.len() * 4).sum(),
-            activations: self.executor.bytes(),
+            activations: self.executor.planned_bytes(self.train.precision),
         }
     }
 

@@ -104,8 +104,8 @@ impl Card {
     }
 }
 
-/// Returns the bf16 operations per cycle of a multiprocessor, from the white papers of A100, GA102, AD102 and H100; `None`
-/// for later cards.
+/// Returns the bf16 operations per cycle of a multiprocessor, from the white papers of A100, GA102, AD102 and H100;
+/// `None` for later cards.
 fn flops_per_cycle(compute: (i32, i32)) -> Option<f64> {
     match compute {
         (8, 0) => Some(2048.0),

@@ -292,6 +292,11 @@ impl Executor for CudaExecutor {
         let planned = self.planned.as_ref().map_or(0, |p| p.activations.bytes() + p.grads.bytes());
         planned + self.scratch.bytes()
     }
+    fn planned_bytes(&self, precision: Precision) -> usize {
+        let dtypes = dtypes(&self.program, precision);
+        let plan = self.program.plan_as(|act| dtypes[act]);
+        plan.activation_bytes + plan.grad_bytes
+    }
     fn start_profile(&mut self) {
         self.events.clear();
         self.profile = Some(Profile::new(&self.program));

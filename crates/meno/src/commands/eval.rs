@@ -211,7 +211,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     let longest = questions.iter().map(|q| q.prompt.len()).max().unwrap_or(1);
     let mut generator = generator(&model, &config, longest)?;
     if args.dry_run {
-        let memory = training::commented(&memory(&model, precision, &generator));
+        let memory = training::commented(&memory(&model, precision, &generator)?);
         drop(generator);
         let time = training::probing(|| time(&mut model, &config, &asked, &questions))?;
         println!("{}\n{memory}\n{}", recipe::resolved(recipe), training::commented_time(&time));
@@ -259,17 +259,10 @@ fn rollout_config(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32
     }
 }
 
-fn memory(model: &Model, precision: Precision, generator: &Generator) -> Estimate {
-    let values = model.weights.bytes();
-    let packed = if precision == Precision::Bf16 { values / 2 } else { values };
-    Estimate {
-        parts: vec![
-            ("weights (f32)", values),
-            ("quantized weights", model.weights.quantized_bytes()),
-            ("packed copies of linear weights", packed),
-            ("KV cache and activations of generation", generator.bytes()),
-        ],
-    }
+fn memory(model: &Model, precision: Precision, generator: &Generator) -> Result<Estimate> {
+    let mut estimate = Estimate::of_weights(model, precision)?;
+    estimate.parts.push(("KV cache and activations of generation", generator.bytes()));
+    Ok(estimate)
 }
 
 /// Estimates how long answering takes, from a probe with the first questions.

@@ -3,7 +3,7 @@
 
 use super::measures::{median, peak_rss_mb};
 use super::preset::Preset;
-use crate::arguments::{DeviceArg, thread_count, threads_of, with_threads};
+use crate::arguments::{DeviceArg, ModelName, thread_count, threads_of, with_threads};
 use crate::open;
 use crate::progress::{Unit, Work};
 use anyhow::{Result, ensure};
@@ -18,7 +18,6 @@ use meno_train::rewards::{Weighted, from_fn};
 use meno_train::rollout::Rollout;
 use meno_train::{Grpo, Observer, Run, Train};
 use serde::Serialize;
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// Steps before the measurement starts.
@@ -27,12 +26,11 @@ const WARM_UP: usize = 1;
 /// Arguments of `meno bench grpo`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// Network to measure, with random weights
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Preset::W2t, conflicts_with = "model")]
-    preset: Preset,
-    /// Measure this model instead: a Hugging Face directory, a GGUF file or a hub name
-    #[arg(short, long, value_name = "MODEL")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelName,
+    /// Measure this network with random weights instead of a model [default without a model: W2t]
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["positional", "model"])]
+    preset: Option<Preset>,
     /// Questions of a step (grpo.num_questions)
     #[arg(long, default_value_t = 4, value_name = "N")]
     questions: usize,
@@ -161,9 +159,9 @@ pub(super) fn run(mut args: Args) -> Result<()> {
 /// Loads the model, or builds the preset; returns its name too.
 fn load(args: &Args) -> Result<(String, Model)> {
     let device = args.device.device;
-    match &args.model {
+    match args.model.given() {
         None => {
-            let (name, config) = args.preset.config()?;
+            let (name, config) = args.preset.unwrap_or(Preset::W2t).config()?;
             Ok((name, Model::random_on(device, config, 1)?))
         }
         Some(path) => {
