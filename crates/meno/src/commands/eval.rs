@@ -69,8 +69,8 @@ pub(crate) struct Args {
     /// Concurrent sequences [default: 32] (eval.max_sequences)
     #[arg(long, value_name = "N")]
     max_sequences: Option<usize>,
-    /// Number format of the matrix products: auto, f32 or bf16 (eval.precision; auto: f32 for matrices that are not
-    /// quantized)
+    /// Number format of the matrix products: auto, f32 or bf16 (eval.precision; auto: f32, on a GPU bf16, for matrices
+    /// that are not quantized)
     #[arg(long, value_name = "TYPE")]
     precision: Option<String>,
     /// Write every response to this file, one line per problem (eval.out)

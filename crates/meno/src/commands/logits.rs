@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// Overwrite FILE if it already exists
     #[arg(long)]
     force: bool,
-    /// Number format of the matrix products (auto: f32 for matrices that are not quantized)
+    /// Number format of the matrix products (auto: f32, on a GPU bf16, for matrices that are not quantized)
     #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
     precision: LoadPrecision,
     #[command(flatten)]

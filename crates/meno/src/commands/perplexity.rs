@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Maximum number of windows [default: the whole text]
     #[arg(long, value_name = "N")]
     chunks: Option<usize>,
-    /// Number format of the matrix products (auto: f32 for matrices that are not quantized)
+    /// Number format of the matrix products (auto: f32, on a GPU bf16, for matrices that are not quantized)
     #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
     precision: LoadPrecision,
     #[command(flatten)]

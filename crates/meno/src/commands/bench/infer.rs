@@ -43,7 +43,7 @@ pub(super) struct Args {
     /// Threads; 0 uses all cores
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = thread_count)]
     threads: usize,
-    /// Number format of the matrix products (auto: f32 for matrices that are not quantized)
+    /// Number format of the matrix products (auto: f32, on a GPU bf16, for matrices that are not quantized)
     #[arg(long, value_parser = session::load_precision(), value_name = "TYPE", default_value = "auto")]
     precision: LoadPrecision,
     #[command(flatten)]

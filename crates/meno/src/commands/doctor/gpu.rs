@@ -38,9 +38,10 @@ pub(super) fn section(quick: bool) -> Section {
     };
     s.value("found", cards.iter().map(|card| card.name.clone()).collect());
     for (number, card) in cards.iter().enumerate() {
-        describe(&mut s, number, card);
-        match Cuda::open(number) {
-            Err(e) => s.row(Mark::Missing, &format!("cuda:{number}"), e.to_string(), Value::Null),
+        let opened = Cuda::open(number);
+        describe(&mut s, number, card, opened.as_ref().err());
+        match opened {
+            Err(_) => {}
             Ok(_) if quick => s.line(Mark::NotTried, "speed and numerics contract"),
             Ok(cuda) => {
                 for (what, measure) in [("speed", measure_speed as Measure), ("contract", check_contract)] {
@@ -55,16 +56,21 @@ pub(super) fn section(quick: bool) -> Section {
     s
 }
 
-fn describe(s: &mut Section, number: usize, card: &Card) {
+/// Adds a card, with the reason if it cannot be used.
+fn describe(s: &mut Section, number: usize, card: &Card, failure: Option<&Error>) {
     let Card { name, compute: (major, minor), memory, multiprocessors, driver, .. } = card;
     let (gib, cuda) = (*memory as f64 / (1u64 << 30) as f64, format!("{}.{}", driver / 1000, driver % 1000 / 10));
-    let text = format!(
+    let mut text = format!(
         "cuda:{number}: {name}, {gib:.0} GiB, compute capability {major}.{minor}, {multiprocessors} multiprocessors, \
          driver for CUDA {cuda}"
     );
+    if let Some(failure) = failure {
+        text = format!("{text}; {failure}");
+    }
     let value = json!({ "name": name, "memory": memory, "compute": [major, minor],
-                        "multiprocessors": multiprocessors, "driver": driver });
-    s.row(Mark::Ok, &format!("cuda:{number}"), text, value);
+                        "multiprocessors": multiprocessors, "driver": driver, "usable": failure.is_none() });
+    let mark = if failure.is_some() { Mark::Missing } else { Mark::Ok };
+    s.row(mark, &format!("cuda:{number}"), text, value);
 }
 
 /// What is measured on a card, by its number.
