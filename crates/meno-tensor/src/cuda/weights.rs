@@ -241,7 +241,7 @@ impl Weights for CudaWeights {
             Quantized::Dense { memory, .. } => memory.bytes(),
             Quantized::Blocks(_) => 0,
         });
-        self.bf16.bytes() + self.slabs.bytes() + dense.sum::<usize>()
+        self.layout.bf16_total() * size_of::<bf16>() + self.slabs.bytes() + dense.sum::<usize>()
     }
 }
 
