@@ -69,7 +69,7 @@ pub trait Backend: Send + Sync + Debug {
     fn sample(&self, logits: &[f32], sampling: &TokenSampling, scratch: &mut Scratch) -> SampledToken {
         let normalizer = |row: &[f32], inv_temperature| self.normalizer(row, inv_temperature);
         let log_softmax = |row: &mut [f32], inv_temperature| self.log_softmax(row, inv_temperature);
-        sampling::sample(logits, sampling, scratch, normalizer, log_softmax)
+        sampling::sample::<sampling::F64>(logits, sampling, scratch, normalizer, log_softmax)
     }
     /// Returns true if a pass samples [`Batch::sampled_rows`], with the tokens that [`Backend::sample`] chooses. Their
     /// logits need not be copied to the host.

@@ -51,9 +51,9 @@ pub struct SampledToken {
 #[derive(Default)]
 pub struct Scratch {
     /// exp(z − max) of every token.
-    pub(crate) exps: Vec<f32>,
+    exps: Vec<f32>,
     /// Weights and ids of the remaining candidates.
-    pub(crate) candidates: Vec<(f32, u32)>,
+    candidates: Vec<(f32, u32)>,
 }
 
 /// Returns the most likely token; the lowest id on ties.
@@ -72,9 +72,17 @@ pub fn by_likelihood(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
-/// Chooses a token with sums in f64: a backend's [`sample`](crate::backend::Backend::sample) unless it has its own.
-/// `normalizer` and `log_softmax` are the backend's.
-pub(crate) fn sample(
+/// The sums of weights by which a backend chooses among candidates, which have exp(z − max) and an id.
+pub(crate) trait Sums {
+    /// Keeps the fewest most likely candidates that have at least the share `p` < 1 of the weight, the most likely first.
+    fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32);
+    /// Returns the candidate whose interval of the cumulative weights contains `u`.
+    fn pick(candidates: impl Iterator<Item = (f32, u32)> + Clone, u: f64) -> Option<u32>;
+}
+
+/// Chooses a token: a backend's [`sample`](crate::backend::Backend::sample), with its own sums. `normalizer` and
+/// `log_softmax` are the backend's.
+pub(crate) fn sample<S: Sums>(
     logits: &[f32],
     sampling: &TokenSampling,
     scratch: &mut Scratch,
@@ -92,26 +100,29 @@ pub(crate) fn sample(
     exps.clear();
     exps.extend_from_slice(logits);
     let row = log_softmax(exps, inv_temperature);
+    let all = exps[..tokens].iter().zip(0..).map(|(&e, id)| (e, id));
     let unfiltered = sampling.top_k == 0 && sampling.top_p >= 1.0 && sampling.min_p == 0.0;
     let token = if unfiltered {
-        pick(exps[..tokens].iter().zip(0..).map(|(&w, id)| (w, id)), sampling.u)
+        S::pick(all, sampling.u)
     } else {
         candidates.clear();
-        candidates.extend(exps[..tokens].iter().zip(0..).map(|(&w, id)| (w, id)));
+        candidates.extend(all);
         keep_top_k(candidates, sampling.top_k);
-        keep_top_p(candidates, sampling.top_p);
+        if sampling.top_p < 1.0 {
+            S::keep_top_p(candidates, sampling.top_p);
+        }
         if sampling.min_p > 0.0 {
             let least = sampling.min_p * exps[best as usize];
             candidates.retain(|c| c.0 >= least);
         }
-        pick(candidates.iter().copied(), sampling.u)
+        S::pick(candidates.iter().copied(), sampling.u)
     };
     let token = token.unwrap_or(best);
     SampledToken { token, logprob: row.logprob(logits[token as usize]) }
 }
 
 /// Keeps the `k` most likely candidates, in the order of their ids; 0 keeps all.
-pub(crate) fn keep_top_k(candidates: &mut Vec<(f32, u32)>, k: usize) {
+fn keep_top_k(candidates: &mut Vec<(f32, u32)>, k: usize) {
     if k > 0 && k < candidates.len() {
         candidates.select_nth_unstable_by(k - 1, by_likelihood);
         candidates.truncate(k);
@@ -119,35 +130,35 @@ pub(crate) fn keep_top_k(candidates: &mut Vec<(f32, u32)>, k: usize) {
     }
 }
 
-/// Keeps the fewest most likely tokens whose probabilities sum to at least `p`.
-fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
-    if p >= 1.0 {
-        return;
-    }
-    let total: f64 = candidates.iter().map(|c| c.0 as f64).sum();
-    // Tokens below this sum to less than 1 − p, so p is reached without them. Only the rest needs sorting.
-    let floor = (1.0 - p as f64) * total / candidates.len() as f64;
-    candidates.retain(|c| c.0 as f64 >= floor);
-    candidates.sort_unstable_by(by_likelihood);
-    let mut sum = 0.0;
-    let reached = candidates.iter().position(|c| {
-        sum += c.0 as f64;
-        sum >= p as f64 * total
-    });
-    candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
-}
+/// Sums in f64, in the order of the candidates.
+pub(crate) struct F64;
 
-/// Returns the candidate whose interval of the cumulative weights contains `u`.
-fn pick(candidates: impl Iterator<Item = (f32, u32)> + Clone, u: f64) -> Option<u32> {
-    let total: f64 = candidates.clone().map(|c| c.0 as f64).sum();
-    let mut rest = u * total;
-    for (weight, id) in candidates.clone() {
-        rest -= weight as f64;
-        if rest < 0.0 {
-            return Some(id);
-        }
+impl Sums for F64 {
+    fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
+        let total: f64 = candidates.iter().map(|c| c.0 as f64).sum();
+        // Tokens below this sum to less than 1 − p, so p is reached without them. Only the rest needs sorting.
+        let floor = (1.0 - p as f64) * total / candidates.len() as f64;
+        candidates.retain(|c| c.0 as f64 >= floor);
+        candidates.sort_unstable_by(by_likelihood);
+        let mut sum = 0.0;
+        let reached = candidates.iter().position(|c| {
+            sum += c.0 as f64;
+            sum >= p as f64 * total
+        });
+        candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
     }
-    candidates.filter(|c| c.0 > 0.0).last().map(|c| c.1) // rounding at the very end
+
+    fn pick(candidates: impl Iterator<Item = (f32, u32)> + Clone, u: f64) -> Option<u32> {
+        let total: f64 = candidates.clone().map(|c| c.0 as f64).sum();
+        let mut rest = u * total;
+        for (weight, id) in candidates.clone() {
+            rest -= weight as f64;
+            if rest < 0.0 {
+                return Some(id);
+            }
+        }
+        candidates.filter(|c| c.0 > 0.0).last().map(|c| c.1) // rounding at the very end
+    }
 }
 
 #[cfg(test)]
@@ -178,7 +189,7 @@ mod tests {
                 before < p as f64 * total
             });
             let plain: Vec<_> = keep.copied().collect();
-            keep_top_p(&mut fast, p);
+            F64::keep_top_p(&mut fast, p);
             assert_eq!(fast, plain);
         }
     }

@@ -5,7 +5,7 @@
 
 use super::log_softmax::{exp_row, log_softmax_row};
 use crate::log_softmax::LogSoftmax;
-use crate::sampling::{SampledToken, Scratch, TokenSampling, argmax, by_likelihood, keep_top_k};
+use crate::sampling::{self, SampledToken, Scratch, Sums, TokenSampling, by_likelihood};
 use bytemuck::{Pod, Zeroable};
 
 /// How the card chooses a token: `Row` in the kernel.
@@ -63,66 +63,42 @@ fn weight(e: f32) -> u64 {
 }
 
 /// Chooses a token from a row of logits.
-pub(super) fn sample(logits: &[f32], sampling: &TokenSampling, scratch: &mut Scratch) -> SampledToken {
-    let tokens = sampling.vocab_size.min(logits.len());
-    let best = argmax(&logits[..tokens]);
-    let inv_temperature = 1.0 / sampling.logprob_temperature();
-    if sampling.is_greedy() {
-        let logprob = log_softmax_row(logits, inv_temperature).logprob(logits[best as usize]);
-        return SampledToken { token: best, logprob };
-    }
-    let Scratch { exps, candidates } = scratch;
-    exps.clear();
-    exps.extend_from_slice(logits);
-    let row = exp_row(exps, inv_temperature);
-    candidates.clear();
-    candidates.extend(exps[..tokens].iter().zip(0..).map(|(&e, id)| (e, id)));
-    keep_top_k(candidates, sampling.top_k);
-    if sampling.top_p < 1.0 {
-        keep_top_p(candidates, sampling.top_p);
-    }
-    if sampling.min_p > 0.0 {
-        let least = sampling.min_p * exps[best as usize];
-        candidates.retain(|c| c.0 >= least);
-    }
-    let token = pick(candidates, sampling.u).unwrap_or(best);
-    SampledToken { token, logprob: row.logprob(logits[token as usize]) }
+pub(super) fn sample(logits: &[f32], settings: &TokenSampling, scratch: &mut Scratch) -> SampledToken {
+    sampling::sample::<Integers>(logits, settings, scratch, log_softmax_row, exp_row)
 }
 
-/// Returns the sum of the candidates' weights.
-fn total(candidates: &[(f32, u32)]) -> u64 {
-    candidates.iter().map(|c| weight(c.0)).sum()
-}
+/// Sums of integer [`weight`]s.
+struct Integers;
 
-/// Keeps the fewest most likely candidates whose weights sum to at least `p` of all, the most likely first.
-fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
-    let total = total(candidates);
-    if total == 0 {
-        return; // the most likely token is chosen
+impl Sums for Integers {
+    fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32) {
+        let total: u64 = candidates.iter().map(|c| weight(c.0)).sum();
+        if total == 0 {
+            return; // the most likely token is chosen
+        }
+        let enough = ((f64::from(p) * total as f64).ceil() as u64).clamp(1, total);
+        // Candidates below this sum to less than total − enough, so `enough` is reached without them.
+        let floor = (total - enough) / candidates.len() as u64;
+        candidates.retain(|c| weight(c.0) >= floor);
+        candidates.sort_unstable_by(by_likelihood);
+        let mut sum = 0;
+        let reached = candidates.iter().position(|c| {
+            sum += weight(c.0);
+            sum >= enough
+        });
+        candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
     }
-    let enough = ((f64::from(p) * total as f64).ceil() as u64).clamp(1, total);
-    // Candidates below this sum to less than total − enough, so `enough` is reached without them.
-    let floor = (total - enough) / candidates.len() as u64;
-    candidates.retain(|c| weight(c.0) >= floor);
-    candidates.sort_unstable_by(by_likelihood);
-    let mut sum = 0;
-    let reached = candidates.iter().position(|c| {
-        sum += weight(c.0);
-        sum >= enough
-    });
-    candidates.truncate(reached.map_or(candidates.len(), |i| i + 1));
-}
 
-/// Returns the candidate whose interval of the sum so far contains `u`.
-fn pick(candidates: &[(f32, u32)], u: f64) -> Option<u32> {
-    let total = total(candidates);
-    let rank = ((u * total as f64) as u64).min(total.checked_sub(1)?);
-    let mut sum = 0;
-    let chosen = candidates.iter().find(|c| {
-        sum += weight(c.0);
-        sum > rank
-    });
-    chosen.map(|c| c.1)
+    fn pick(mut candidates: impl Iterator<Item = (f32, u32)> + Clone, u: f64) -> Option<u32> {
+        let total: u64 = candidates.clone().map(|c| weight(c.0)).sum();
+        let rank = ((u * total as f64) as u64).min(total.checked_sub(1)?);
+        let mut sum = 0;
+        let chosen = candidates.find(|c| {
+            sum += weight(c.0);
+            sum > rank
+        });
+        chosen.map(|c| c.1)
+    }
 }
 
 #[cfg(test)]

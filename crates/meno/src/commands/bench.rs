@@ -7,6 +7,8 @@ pub(super) mod preset;
 mod train;
 
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use meno_tensor::precision::Precision;
 
 /// Arguments of `meno bench`.
 #[derive(clap::Args, Debug)]
@@ -32,4 +34,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
         What::Infer(args) => infer::run(args),
         What::Grpo(args) => grpo::run(args),
     }
+}
+
+/// Parses `f32` or `bf16`.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(["f32", "bf16"]).try_map(|name| name.parse())
 }

@@ -1,13 +1,12 @@
 //! `meno bench grpo`: the time of complete GRPO steps with random prompts and a reward of no meaning: sampling, the
 //! backward pass over all answers, and the update of the weights.
 
-use super::measures::{median, peak_rss_mb};
+use super::measures::{device_memory_mb, median, peak_rss_mb};
 use super::preset::Preset;
 use crate::arguments::{DeviceArg, ModelName, thread_count, threads_of, with_threads};
 use crate::open;
 use crate::progress::{Unit, Work};
 use anyhow::{Result, ensure};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use meno_model::{LoadOptions, Model};
 use meno_tensor::cpu::cpu_seconds;
 use meno_tensor::precision::Precision;
@@ -47,8 +46,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 8192, value_name = "N", hide_default_value = true)]
     max_tokens: usize,
     /// Number format of the matrix products [default: f32, on a GPU bf16]
-    #[arg(long, value_parser = PossibleValuesParser::new(["f32", "bf16"]).try_map(|name| name.parse::<Precision>()),
-        value_name = "TYPE")]
+    #[arg(long, value_parser = super::precision(), value_name = "TYPE")]
     precision: Option<Precision>,
     #[command(flatten)]
     device: DeviceArg,
@@ -199,7 +197,7 @@ fn measure(args: &Args) -> Result<Report> {
     let work = Work::new("GRPO steps", Unit::Count);
     let mut watch = Stopwatch { wall: Instant::now(), cpu: cpu_seconds(), sampling: 0.0, steps: Vec::new(), work };
     grpo.run(&train, &mut model, &questions, &rewards, &mut Run::new(&mut watch))?;
-    let memory = model.backend().memory()?;
+    let device_memory_mb = device_memory_mb(&**model.backend())?;
     let (warm, steps) = watch.steps.split_at(WARM_UP);
     let wall = median(steps.iter().map(|s| s.wall));
     let sampling = median(steps.iter().map(|s| s.sampling));
@@ -222,7 +220,7 @@ fn measure(args: &Args) -> Result<Report> {
         sampled_tokens_per_s: samples * args.generate as f64 / sampling,
         logprob_gap: warm.iter().chain(steps).map(|s| s.gap).max_by(f64::total_cmp).unwrap_or(f64::NAN),
         peak_rss_mb: peak_rss_mb(),
-        device_memory_mb: memory.map(|[free, total]| (total - free) as f64 / 1e6),
+        device_memory_mb,
     })
 }
 

@@ -2,7 +2,7 @@
 //! works like llama-bench: arbitrary tokens, logits computed at every step. A GPU chooses the most likely token, so
 //! that the logits stay there; nothing is sampled on the CPU.
 
-use super::measures::{median, peak_rss_mb};
+use super::measures::{device_memory_mb, median, peak_rss_mb};
 use super::preset::Preset;
 use crate::arguments::{DeviceArg, ModelName, thread_count, threads_of, with_threads};
 use crate::open;
@@ -214,8 +214,8 @@ fn measure(args: &Args) -> Result<Map<String, Value>> {
         put("peak_read_gb_per_s".into(), json!(roofline::read_gb_per_s()));
     }
     put("peak_rss_mb".into(), json!(peak_rss_mb()));
-    if let Some([free, total]) = r.model.backend().memory()? {
-        put("device_memory_mb".into(), json!((total - free) as f64 / 1e6));
+    if let Some(mb) = device_memory_mb(&**r.model.backend())? {
+        put("device_memory_mb".into(), json!(mb));
     }
     let prompt = r.profile(|r| r.prompt(1, args.prompt))?;
     let generated = r.profile(|r| r.generate(1, 0, args.generate))?;

@@ -1,4 +1,6 @@
-//! Medians, and the memory of this process.
+//! Medians, and the memory of this process and of a device.
+
+use meno_tensor::backend::{Backend, Error};
 
 /// The median of at least one value.
 pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -17,4 +19,9 @@ pub(super) fn peak_rss_mb() -> f64 {
     };
     let unit = if cfg!(target_os = "macos") { 1.0 } else { 1024.0 };
     usage.ru_maxrss as f64 * unit / (1 << 20) as f64
+}
+
+/// The memory in use of a device that has memory of its own, in MB.
+pub(super) fn device_memory_mb(backend: &dyn Backend) -> Result<Option<f64>, Error> {
+    Ok(backend.memory()?.map(|[free, total]| (total - free) as f64 / 1e6))
 }

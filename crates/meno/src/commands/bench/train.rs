@@ -1,12 +1,11 @@
 //! `meno bench train`: tokens per second of complete training steps, by CPU time and by wall-clock time, and
 //! a profile by op.
 
-use super::measures::{median, peak_rss_mb};
+use super::measures::{device_memory_mb, median, peak_rss_mb};
 use super::preset::Preset;
 use crate::arguments::{DeviceArg, thread_count, threads_of};
 use crate::progress::{Unit, Work};
 use anyhow::{Result, ensure};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use meno_model::{Config, Model, TrainOptions};
 use meno_tensor::backend::{Buffer, Executor, OpTime, Optimizer, Pass, Profile};
 use meno_tensor::cpu::{cpu_seconds, roofline};
@@ -41,7 +40,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     length: Option<usize>,
     /// Number format of the matrix products [default: f32, on a GPU bf16]
-    #[arg(long, value_parser = precision(), value_name = "TYPE")]
+    #[arg(long, value_parser = super::precision(), value_name = "TYPE")]
     precision: Option<Precision>,
     #[command(flatten)]
     device: DeviceArg,
@@ -57,11 +56,6 @@ pub(super) struct Args {
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// Parses `f32` or `bf16`.
-fn precision() -> impl TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(["f32", "bf16"]).try_map(|name| name.parse())
 }
 
 /// The measurements.
@@ -219,7 +213,7 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
     // Attention cost grows with sequence length, everything else with the number of tokens. Backward costs
     // twice as much as forward.
     let gflop = 3.0 * sequences as f64 * bench.executor.program().flops(length) as f64 / 1e9;
-    let device_memory_mb = backend.memory()?.map(|[free, total]| (total - free) as f64 / 1e6);
+    let device_memory_mb = device_memory_mb(&*backend)?;
     Ok(Report {
         network,
         device: device.to_string(),
