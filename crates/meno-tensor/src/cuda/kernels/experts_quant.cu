@@ -41,19 +41,9 @@ __device__ __forceinline__ void multiply(Sums& sums, const bf16* x, int rows, co
         }
         load_record(to + at, w, strip, chunk);
     };
-#pragma unroll
-    for (int stage = 0; stage < STAGES - 1; stage++) {
-        if (stage < w.chunks) load(stage, stage);
-        cp_async_commit();
-    }
-    int use = 0, fill = STAGES - 1;
-    for (int chunk = 0; chunk < w.chunks; chunk++) {
-        cp_async_wait<STAGES - 2>();
-        __syncthreads();  // the stage is filled, and the one before is used
-        if (chunk + STAGES - 1 < w.chunks) load(chunk + STAGES - 1, fill);
-        cp_async_commit();
-        const uint32_t x_tile = stages + use * stage_bytes;
-        const byte* record = shared + use * stage_bytes + at;
+    for_chunks<STAGES>(w.chunks, load, [&](int stage) {
+        const uint32_t x_tile = stages + stage * stage_bytes;
+        const byte* record = shared + stage * stage_bytes + at;
         Q codes;
         codes.load(record, record + Q::BYTES, lane);
 #pragma unroll
@@ -69,9 +59,7 @@ __device__ __forceinline__ void multiply(Sums& sums, const bf16* x, int rows, co
                 mma16816(sums[piece * 2 + 1], a[0], a[1], a[2], a[3], b[2], b[3]);
             }
         }
-        use = use + 1 == STAGES ? 0 : use + 1;
-        fill = fill + 1 == STAGES ? 0 : fill + 1;
-    }
+    });
 }
 
 // Calls store(row, col, j, half) for pairs of adjacent rows of x, from `row` on, and a row of w that has results; the

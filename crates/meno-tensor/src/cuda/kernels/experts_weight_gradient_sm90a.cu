@@ -96,22 +96,9 @@ template <bool TRANSPOSED>
 __device__ __forceinline__ void weight_gradient(const CUtensorMap* a, const CUtensorMap* b,
                                                 const Gradients<TRANSPOSED>& dw, const Tiles& tiles) {
     SHARED_MEMORY(shared);
-    const uint32_t base = smem_u32(shared);
-    const Ring ring(base, base + STAGES * BYTES, STAGES, BYTES);
-    if (threadIdx.x == 0) {
-        prefetch_map(a);
-        prefetch_map(b);
-        ring.start(CONSUMERS);
-    }
-    __syncthreads();
-    // 40 registers for 128 threads and 232 for 256: what a multiprocessor has.
-    if (threadIdx.x < 128) {
-        reg_dec<40>();
-        if (threadIdx.x == 0) load_tiles(a, b, dw, ring, tiles);
-    } else {
-        reg_inc<232>();
-        multiply_tiles(dw, shared, ring, tiles);
-    }
+    load_and_multiply(
+        a, b, [&](const Ring& ring) { load_tiles(a, b, dw, ring, tiles); },
+        [&](const Ring& ring) { multiply_tiles(dw, shared, ring, tiles); });
 }
 
 #define MAPS const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b

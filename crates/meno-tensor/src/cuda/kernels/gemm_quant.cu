@@ -33,31 +33,19 @@ __device__ inline void few_rows(const Output<Y>& out, const Blocks<Q>& w, Matrix
         load_record(stages + stage * stage_bytes + at, w, tile, chunk);
     };
     float sum[1][COLS / 8][4] = {};
-#pragma unroll
-    for (int stage = 0; stage < STAGES - 1; stage++) {
-        if (stage < w.chunks) load(stage, stage);
-        cp_async_commit();
-    }
-    int use = 0, fill = STAGES - 1;
-    for (int chunk = 0; chunk < w.chunks; chunk++) {
-        cp_async_wait<STAGES - 2>();
-        __syncthreads();  // the stage is filled, and the one before is used
-        if (chunk + STAGES - 1 < w.chunks) load(chunk + STAGES - 1, fill);
-        cp_async_commit();
-        const byte* record = shared + use * stage_bytes + at;
+    for_chunks<STAGES>(w.chunks, load, [&](int stage) {
+        const byte* record = shared + stage * stage_bytes + at;
         Q codes;
         codes.load(record, record + Q::BYTES, lane);
 #pragma unroll
         for (int step = 0; step < 4; step++) {
             uint32_t a[4], b[COLS / 8][2];
-            load_columns<COLS, TileX>(b, stages + use * stage_bytes, 0, step * 16);
+            load_columns<COLS, TileX>(b, stages + stage * stage_bytes, 0, step * 16);
             fragment(a, codes, step);
 #pragma unroll
             for (int j = 0; j < COLS / 8; j++) mma16816(sum[0][j], a[0], a[1], a[2], a[3], b[j][0], b[j][1]);
         }
-        use = use + 1 == STAGES ? 0 : use + 1;
-        fill = fill + 1 == STAGES ? 0 : fill + 1;
-    }
+    });
     store_swapped<Shape<16, COLS, 16, COLS, 64, STAGES>>(out, sum, own * 16, 0, w.n, x.count);
 }
 

@@ -192,6 +192,26 @@ template <class Q> __device__ __forceinline__ void fragment(uint32_t (&a)[4], co
     for (int i = 0; i < 4; i++) a[i] = pack2(v[i * 2], v[i * 2 + 1]);
 }
 
+// Calls use(stage) for every chunk of 64 k, in order. load(chunk, stage) starts the block's copies to one of STAGES
+// stages, several chunks ahead.
+template <int STAGES, class Load, class Use> __device__ __forceinline__ void for_chunks(int chunks, Load load, Use use) {
+#pragma unroll
+    for (int stage = 0; stage < STAGES - 1; stage++) {
+        if (stage < chunks) load(stage, stage);
+        cp_async_commit();
+    }
+    int filled = 0, fill = STAGES - 1;
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();  // the stage is filled, and the one before is used
+        if (chunk + STAGES - 1 < chunks) load(chunk + STAGES - 1, fill);
+        cp_async_commit();
+        use(filled);
+        filled = filled + 1 == STAGES ? 0 : filled + 1;
+        fill = fill + 1 == STAGES ? 0 : fill + 1;
+    }
+}
+
 // Starts the copies of 64 k of a tile of w by a warp.
 template <class Q>
 __device__ __forceinline__ void load_record(uint32_t to, const Blocks<Q>& w, int tile, int chunk) {

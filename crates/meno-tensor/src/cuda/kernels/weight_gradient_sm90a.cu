@@ -89,23 +89,9 @@ __device__ __forceinline__ void multiply_spans(const Gradient<TRANSPOSED>& dw, f
 template <bool TRANSPOSED>
 __device__ __forceinline__ void weight_gradient(const CUtensorMap* a, const CUtensorMap* b,
                                                 const Gradient<TRANSPOSED>& dw, float* sums, const Split& split) {
-    SHARED_MEMORY(shared);
-    const uint32_t base = smem_u32(shared);
-    const Ring ring(base, base + STAGES * BYTES, STAGES, BYTES);
-    if (threadIdx.x == 0) {
-        prefetch_map(a);
-        prefetch_map(b);
-        ring.start(CONSUMERS);
-    }
-    __syncthreads();
-    // 40 registers for 128 threads and 232 for 256: what a multiprocessor has.
-    if (threadIdx.x < 128) {
-        reg_dec<40>();
-        if (threadIdx.x == 0) load_spans(a, b, ring, split);
-    } else {
-        reg_inc<232>();
-        multiply_spans(dw, sums, ring, split);
-    }
+    load_and_multiply(
+        a, b, [&](const Ring& ring) { load_spans(a, b, ring, split); },
+        [&](const Ring& ring) { multiply_spans(dw, sums, ring, split); });
 }
 
 // Adds the spans of tile blockIdx.x of those that are not whole, group blockIdx.y, to dw. A thread has four sums.

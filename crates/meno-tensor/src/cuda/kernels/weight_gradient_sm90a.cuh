@@ -86,3 +86,26 @@ __device__ __forceinline__ void add_tile(const Place<TRANSPOSED>& place, const f
         }
     }
 }
+
+// Starts a ring, which one thread of a warpgroup fills with load(ring) and two warpgroups empty with multiply(ring).
+template <class Load, class Multiply>
+__device__ __forceinline__ void load_and_multiply(const CUtensorMap* a, const CUtensorMap* b, Load load,
+                                                  Multiply multiply) {
+    SHARED_MEMORY(shared);
+    const uint32_t base = smem_u32(shared);
+    const Ring ring(base, base + STAGES * BYTES, STAGES, BYTES);
+    if (threadIdx.x == 0) {
+        prefetch_map(a);
+        prefetch_map(b);
+        ring.start(CONSUMERS);
+    }
+    __syncthreads();
+    // 40 registers for 128 threads and 232 for 256: what a multiprocessor has.
+    if (threadIdx.x < 128) {
+        reg_dec<40>();
+        if (threadIdx.x == 0) load(ring);
+    } else {
+        reg_inc<232>();
+        multiply(ring);
+    }
+}
