@@ -74,7 +74,8 @@ pub fn by_likelihood(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
 
 /// The sums of weights by which a backend chooses among candidates, which have exp(z − max) and an id.
 pub(crate) trait Sums {
-    /// Keeps the fewest most likely candidates that have at least the share `p` < 1 of the weight, the most likely first.
+    /// Keeps the fewest most likely candidates that have at least the share `p` < 1 of the weight, the most likely
+    /// first.
     fn keep_top_p(candidates: &mut Vec<(f32, u32)>, p: f32);
     /// Returns the candidate whose interval of the cumulative weights contains `u`.
     fn pick(candidates: impl Iterator<Item = (f32, u32)> + Clone, u: f64) -> Option<u32>;
