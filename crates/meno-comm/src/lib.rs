@@ -63,7 +63,7 @@ pub trait Communicator: Send + Sync + Debug {
     fn abort(&self, code: i32) -> !;
 }
 
-impl dyn Communicator {
+impl dyn Communicator + '_ {
     /// Returns true if this is rank 0, which writes the files that exist once and shows progress.
     pub fn is_first(&self) -> bool {
         self.rank() == 0
