@@ -192,7 +192,8 @@ def conversation(api, number):
         if api == CHAT:
             body = {"messages": [{"role": "system", "content": system}, *turns], "max_tokens": 4}
         elif api == RESPONSES:
-            body = {"instructions": system, "input": turns, "max_output_tokens": 4}
+            given = turns if turn else turns[0]["content"]  # a text is the short form of one message
+            body = {"instructions": system, "input": given, "max_output_tokens": 4}
         else:  # the client marks the newest message for Anthropic's cache, so the first one changes
             part = {"type": "text", "text": turns[-1]["content"], "cache_control": {"type": "ephemeral"}}
             body = {"system": system, "messages": [*turns[:-1], {"role": "user", "content": [part]}], "max_tokens": 4}

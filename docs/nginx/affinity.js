@@ -17,15 +17,16 @@ function textOf(content) {
     return Array.isArray(content) ? content.map((part) => (part && part.text) || '').join('') : content;
 }
 
+// The messages up to the first one of the user, or the first one if the user has none.
+function firstTurns(turns) {
+    return turns.slice(0, turns.findIndex((turn) => turn && turn.role === 'user') + 1 || 1);
+}
+
 // The beginning of a conversation: `messages` in chat completions and Anthropic's API (there with `system`), `input` in
-// responses (with `instructions`), which may be a string.
+// responses (with `instructions`), which may be a text: the first message.
 function beginning(body) {
     const turns = body.messages || body.input;
-    if (!Array.isArray(turns)) {
-        return [body.instructions, turns];
-    }
-    const first = turns.findIndex((turn) => turn && turn.role === 'user');
-    const texts = turns.slice(0, first + 1 || 1).map((turn) => turn && textOf(turn.content));
+    const texts = Array.isArray(turns) ? firstTurns(turns).map((turn) => turn && textOf(turn.content)) : [turns];
     return [textOf(body.system), body.instructions, texts];
 }
 
