@@ -41,7 +41,7 @@ impl Model {
     /// unchanged.
     pub fn save(&self, dir: &Path, dtype: Dtype) -> Result<(), Error> {
         let layout = self.layout();
-        assert!(layout.is_f32(), "invariant: a saved network has all its values");
+        assert!(layout.is_f32() && layout.is_complete(), "invariant: a saved network has all its values");
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let tensor = |name: &str, p: Param, dtype| Saved { name: name.to_owned(), p, dtype, weights: &*self.weights };
         let mut tensors: Vec<Saved> = layout
