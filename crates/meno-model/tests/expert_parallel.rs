@@ -182,30 +182,39 @@ fn step(value: &Value, comm: &Comm, count: usize, precision: Precision, recomput
     Step { grads, placement, passes, traffic, bytes_sent }
 }
 
+/// Compares a step on `ranks` ranks with the same step on one.
+fn compare_steps(name: &str, value: &Value, ranks: usize, precision: Precision, recompute: bool) {
+    let count = ranks.max(4);
+    let expected = step(value, &meno_comm::solo(), count, precision, recompute);
+    let what = format!("{name}, {precision:?}, recompute {recompute}, {ranks} ranks");
+    let steps = on_ranks(ranks, |comm| step(value, &comm, count, precision, recompute));
+    for (rank, step) in steps.iter().enumerate() {
+        for range in step.placement.experts(rank).iter().chain(step.placement.dense()) {
+            let (grads, expected) = (&step.grads[range.clone()], &expected.grads[range.clone()]);
+            assert!(expected.iter().any(|&g| g != 0.0));
+            assert!(bits(grads) == bits(expected), "{what}: gradients {range:?} of rank {rank}");
+        }
+        let passes = &expected.passes[rank * step.passes.len()..][..step.passes.len()];
+        assert!(step.passes == passes, "{what}: log-probabilities and losses of rank {rank}");
+        let ExpertTraffic { dispatch_bytes, combine_bytes, backward_bytes, .. } = step.traffic;
+        assert_eq!(dispatch_bytes + combine_bytes + backward_bytes, step.bytes_sent, "{what}");
+    }
+}
+
 #[test]
 fn a_training_step_has_the_bits_of_one_rank() {
     for (name, value, ranks) in kinds() {
         for (precision, recompute) in [(Precision::F32, false), (Precision::F32, true), (Precision::Bf16, true)] {
-            for &ranks in ranks {
-                let count = ranks.max(4);
-                let expected = step(&value, &meno_comm::solo(), count, precision, recompute);
-                let what = format!("{name}, {precision:?}, recompute {recompute}, {ranks} ranks");
-                let steps = on_ranks(ranks, |comm| step(&value, &comm, count, precision, recompute));
-                for (rank, step) in steps.iter().enumerate() {
-                    let own = step.placement.experts(rank);
-                    assert!(own.iter().all(|range| expected.grads[range.clone()].iter().any(|&g| g != 0.0)));
-                    for range in own.iter().chain(step.placement.dense()) {
-                        let (grads, expected) = (&step.grads[range.clone()], &expected.grads[range.clone()]);
-                        assert!(bits(grads) == bits(expected), "{what}: gradients {range:?} of rank {rank}");
-                    }
-                    let passes = &expected.passes[rank * step.passes.len()..][..step.passes.len()];
-                    assert!(step.passes == passes, "{what}: log-probabilities and losses of rank {rank}");
-                    let ExpertTraffic { dispatch_bytes, combine_bytes, backward_bytes, .. } = step.traffic;
-                    assert_eq!(dispatch_bytes + combine_bytes + backward_bytes, step.bytes_sent, "{what}");
-                }
-            }
+            ranks.iter().for_each(|&ranks| compare_steps(name, &value, ranks, precision, recompute));
         }
     }
+}
+
+#[test]
+fn a_step_of_the_v3_preset_on_four_ranks_has_the_bits_of_one_rank() {
+    let preset = include_str!("../../meno/src/commands/bench/presets/v3.json");
+    let value = serde_json::from_str(preset).unwrap();
+    compare_steps("v3", &value, 4, Precision::F32, false);
 }
 
 /// Returns what all ranks exchanged in one step.
