@@ -101,9 +101,9 @@ fn logits_have_the_bits_of_one_rank() {
 /// The passes of a shard of a step: two, which may be empty.
 fn passes(shard: usize) -> [Batch; 2] {
     let lengths: [[&[usize]; 2]; 8] = [
-        [&[13, 8], &[5]],
-        [&[21], &[]],
         [&[], &[]],
+        [&[21], &[]],
+        [&[13, 8], &[5]],
         [&[3], &[17, 9, 4]],
         [&[], &[6]],
         [&[1, 2], &[30]],
