@@ -124,16 +124,17 @@ impl Model {
         }
         layout.set_storage(&quantized, Storage::Blocks);
         layout.set_storage(&rounded, Storage::Bf16);
+        let (mut read, total) = (0, present.iter().map(|(p, _)| layout.info(*p).len()).sum());
         if !o.device.has_own_memory() {
             // Quantized blocks take about as much memory as in the file.
+            let share = total as f64 / layout.count() as f64;
             init::check_memory(match &source {
-                Source::Gguf(gguf) if o.keep_quantized => gguf.bytes() as f64,
+                Source::Gguf(gguf) if o.keep_quantized => gguf.bytes() as f64 * share,
                 _ => init::present_bytes(&layout),
             })?;
         }
         let mut model = Model::new(config, network, layout, o.device)?;
         let layout = model.layout().clone();
-        let (mut read, total) = (0, present.iter().map(|(p, _)| layout.info(*p).len()).sum());
         on_read(0, total);
         for (p, name) in present {
             match layout.storage(p) {

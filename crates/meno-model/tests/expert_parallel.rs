@@ -272,6 +272,42 @@ fn a_rank_loads_its_own_experts() {
     }
 }
 
+/// Returns true if the kernel has given memory to a page in the range `bytes` of addresses, by
+/// `/proc/self/pagemap`. Pages at the ends that can belong to a huge page outside of the range do not count.
+#[cfg(target_os = "linux")]
+fn is_resident(bytes: std::ops::Range<usize>) -> bool {
+    use std::os::unix::fs::FileExt;
+    const PAGE: usize = 4096;
+    const HUGE_PAGE: usize = 1 << 21;
+    let (first, end) = (bytes.start.next_multiple_of(HUGE_PAGE), bytes.end / HUGE_PAGE * HUGE_PAGE);
+    assert!(first < end, "the range has a whole huge page");
+    let mut entries = vec![0; (end - first) / PAGE * 8];
+    std::fs::File::open("/proc/self/pagemap").unwrap().read_exact_at(&mut entries, (first / PAGE * 8) as u64).unwrap();
+    // Bit 63: the page is present.
+    entries.chunks(8).any(|entry| entry[7] >> 7 == 1)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn experts_of_other_ranks_take_no_memory() {
+    let mut value = deepseek_v3();
+    (value["hidden_size"], value["moe_intermediate_size"]) = (json!(256), json!(1024));
+    on_ranks(4, |comm| {
+        let mut model = model(config(&value), &comm);
+        let mut executor = dealt(model.train_executor(32, TrainOptions::default()).unwrap(), &comm);
+        let mut grads = model.backend().buffer(model.layout().total()).unwrap();
+        executor.step(&mut *model.weights, Pass::new(Precision::F32, &passes(1)[0]), &mut *grads).unwrap();
+        let placement = ExpertPlacement::new(model.network(), model.layout(), 4).unwrap();
+        let start = model.weights.read_all().unwrap().as_ptr() as usize;
+        for rank in 0..4 {
+            for range in placement.experts(rank) {
+                let resident = is_resident(start + range.start * 4..start + range.end * 4);
+                assert_eq!(resident, rank == comm.rank(), "experts of rank {rank} on rank {}", comm.rank());
+            }
+        }
+    });
+}
+
 #[test]
 fn every_parameter_is_on_one_rank_or_on_all() {
     for (_, value, ranks) in kinds() {
