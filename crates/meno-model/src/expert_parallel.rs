@@ -2,8 +2,8 @@
 //! rank (DeepSeek-V3, arXiv 2412.19437, §3.2).
 //!
 //! All ranks use the layout of the whole network, so a parameter has the same place on every rank. A rank loads or
-//! initializes its own experts only ([`crate::LoadOptions::experts`], [`Model::random_with`](crate::Model::random_with));
-//! its executors exchange rows with the other ranks ([`meno_tensor::backend::Executor::deal_experts`]). The op
+//! initializes its own experts only ([`crate::LoadOptions::experts`], [`crate::Model::random_with`]); its executors
+//! exchange rows with the other ranks ([`meno_tensor::backend::Executor::deal_experts`]). The op
 //! [`meno_tensor::ops::experts`] defines which rank holds an expert and where gradients add up during a step;
 //! [`ExpertPlacement`] finds these places in a network and finishes the sums.
 
@@ -87,9 +87,9 @@ impl ExpertPlacement {
         &self.dense
     }
 
-    /// Finishes the gradients of rank `rank`'s own experts at the end of a step: adds the gradients that the rows of
-    /// each source rank caused, in the binary tree of `meno_comm::ordered` ((0 + 1) + (2 + 3)), and zeroes the places of
-    /// all other experts. `grads` has the layout of all parameters; gradients of other parameters do not change.
+    /// Finishes the gradients of rank `rank`'s experts at the end of a step: adds the gradients that the rows of each
+    /// source rank caused, in the binary tree of `meno_comm::ordered` ((0 + 1) + (2 + 3)), and zeroes the places of all
+    /// other experts. `grads` has the layout of all parameters; gradients of other parameters do not change.
     pub fn sum_gradients(&self, rank: usize, grads: &mut dyn Buffer) -> Result<(), backend::Error> {
         for blocks in self.layers.iter().filter(|_| self.ranks > 1) {
             let (start, stride, len) = (blocks[0].start, blocks[1].start - blocks[0].start, blocks[0].len());

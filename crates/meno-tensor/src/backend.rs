@@ -188,9 +188,9 @@ pub trait Executor: Any + Send {
     fn profile(&self) -> Option<&Profile>;
     /// Returns the values of an activation after the last pass, if the plan kept them (for tests).
     fn values(&self, activation: Activation, rows: usize) -> Result<Vec<f32>, Error>;
-    /// Deals the routed experts out to the ranks of `comm`, as [`crate::ops::experts`] describes. From then on every pass
-    /// is a collective: all ranks run the same passes in the same order and precision, those without work on an empty
-    /// batch. Their programs differ in nothing but the number of rows.
+    /// Deals the routed experts out to the ranks of `comm`, as [`crate::ops::experts`] describes. From then on every
+    /// pass is a collective: all ranks run the same passes in the same order and precision, those without work on an
+    /// empty batch. Their programs differ in nothing but the number of rows.
     ///
     /// # Errors
     /// Fails if the number of ranks does not divide that of the experts, or the device has no such exchange.

@@ -13,9 +13,9 @@
 //! traffic. The results return separately, because a token's experts are added in the order of its choices, on its
 //! own rank: forward has the bits of one rank. For the same reason values are exchanged in f32.
 //!
-//! A rank computes gradients of its own experts for the rows of each source rank separately. It adds those of source
-//! rank s to the place of the *same expert of block s*: expert j of its own block gets its gradient at the parameters
-//! of expert j of block s. All experts of a layer have equal shapes, so the places of the whole layer hold the slices
+//! For each expert that a rank holds, the rows of each source rank have separate gradients. Those of source rank s are
+//! added up at the place of the *same expert of block s*: for expert j of the rank's block, at the parameters of expert
+//! j of block s. All experts of a layer have equal shapes, so the places of the whole layer hold the slices
 //! of one block's gradients, one for each source. They add up over passes like all gradients; at the end of a step the
 //! slices are added in the order of `meno_comm::ordered` (`ExpertPlacement::sum_gradients` in `meno-model`). The sums
 //! then have the bits of one rank that computes the ranks' rows one after the other, each into its own buffer, and adds

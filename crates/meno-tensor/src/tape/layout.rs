@@ -180,7 +180,7 @@ impl ParamLayout {
     }
 
     /// Marks parameters whose values another process holds, such as experts of other ranks. They keep their places, but
-    /// nothing may read their values. On the CPU these places take no memory while nobody writes to them.
+    /// nothing may read their values. On the CPU these places take no memory while nothing writes to them.
     pub fn set_absent(&mut self, params: &[Param]) {
         params.iter().for_each(|p| self.infos[p.index()].absent = true);
     }
