@@ -34,7 +34,7 @@ timeout_of() { # timeout_of SECONDS FUNCTION...: like timeout, for functions
     shift
     "$@" &
     local job=$!
-    (sleep "$seconds" && pkill -9 -f "$meno" && kill "$job") 2>/dev/null &
+    (sleep "$seconds" && pkill -9 -f "^$meno"; kill "$job") 2>/dev/null &
     local watch=$!
     wait "$job"
     local code=$?
@@ -86,6 +86,9 @@ for ranks in 1 2 4; do
         cmp "$out/1/eval/answers.jsonl" "$out/$ranks/eval/answers.jsonl"
 done
 
+experts() { pretrain "$1" "$out/$1/experts" --set train.expert_parallel=true && same "$out/1/pretrain" "$out/$1/experts"; }
+for ranks in 2 4; do check "experts dealt out to $ranks processes: the bits of 1" experts "$ranks"; done
+
 echo "A run continues on another number of processes"
 for change in "1 2" "2 4" "4 1"; do
     read -r before after <<<"$change"
@@ -117,13 +120,11 @@ done
 check "the rest of the killed run" grpo 2 "$out/killed" "${long[@]}" --resume
 check "a killed run has the bits of an uninterrupted one" same "$out/whole" "$out/killed"
 
-stopped() { # asks the launcher to end the run; the processes save and stop
-    # Open MPI kills a second after SIGTERM; by default that is too early.
-    OMPI_MCA_odls_base_sigkill_timeout=60 pretrain 2 "$out/stopped" --set train.max_steps=100000 \
-        --set run.save_steps=0 &
+stopped() { # SIGUSR1 to the launcher: the processes save and stop
+    pretrain 2 "$out/stopped" --set train.max_steps=100000 --set run.save_steps=0 &
     local launcher=$!
     sleep 3
-    pkill -TERM -f "^$mpirun .*$out/stopped"
+    pkill -USR1 -f "^$mpirun .*$out/stopped"
     ! wait "$launcher" && ls -d "$out"/stopped/checkpoint-*
 }
 check "a stop request saves the run" stopped
