@@ -151,6 +151,13 @@ check "3 processes" says "expected a power of two" pretrain 3 "$out/three"
 check "unequal recipes" says "rank 1 has another recipe" both "$meno" $tiny/pretrain.toml "$meno" "$out/other.toml"
 check "unequal programs" says "rank 1 has another program" \
     both "$meno" $tiny/pretrain.toml "$out/meno-other" $tiny/pretrain.toml
+elsewhere() { # process 1 runs in a directory without the data
+    $mpirun -n 1 "$meno" pretrain "$PWD/$tiny/pretrain.toml" --out "$out/elsewhere" "${steps[@]}" \
+        : -n 1 -wdir "$out" "$meno" pretrain "$PWD/$tiny/pretrain.toml" --out "$out/elsewhere" "${steps[@]}" </dev/null
+}
+check "an error of one process" says "rank 1: error: " elsewhere
+check "a loss that is not finite" says "lower .train.learning_rate" \
+    pretrain 2 "$out/nan" --set train.learning_rate=1e30 --set train.warmup_steps=0 --set train.optim=adamw
 check "an error of all processes" says "no_such_key" pretrain 2 "$out/key" --set train.no_such_key=1
 mkdir -p "$out/held" && check "a full run in the way" says "holds a run at step 4" pretrain 2 "$out/2/pretrain"
 

@@ -1,6 +1,6 @@
 //! How this process was started: alone, or by a launcher of MPI.
 
-use crate::Comm;
+use crate::communicator::Comm;
 
 /// Returns the number of processes that a launcher of MPI (`mpirun`, `srun --mpi`) started together with this one, as
 /// far as its environment tells. `None` if no launcher started it.
@@ -28,14 +28,14 @@ pub fn place_on_machine() -> Option<(usize, usize)> {
 /// whole work. Fails if the MPI library cannot serve several threads.
 pub fn world() -> Result<Comm, String> {
     match ranks_started() {
-        None => Ok(crate::solo()),
+        None => Ok(crate::solo::solo()),
         Some(started) => connect(started),
     }
 }
 
 #[cfg(feature = "mpi")]
 fn connect(started: usize) -> Result<Comm, String> {
-    let comm: Comm = std::sync::Arc::new(crate::Mpi::start()?);
+    let comm: Comm = std::sync::Arc::new(crate::mpi::Mpi::start()?);
     if comm.size() != started {
         return Err(format!(
             "{started} processes were started, but MPI connects {}: the launcher belongs to another MPI library than \
@@ -49,7 +49,7 @@ fn connect(started: usize) -> Result<Comm, String> {
 #[cfg(not(feature = "mpi"))]
 fn connect(started: usize) -> Result<Comm, String> {
     match started {
-        1 => Ok(crate::solo()),
+        1 => Ok(crate::solo::solo()),
         _ => Err(format!(
             "{started} processes were started, but this meno was built without MPI: build it with `--features mpi`, \
              or start one process"

@@ -1,6 +1,6 @@
 //! Communication over MPI.
 
-use crate::{Channel, Communicator};
+use crate::communicator::{Channel, Communicator};
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::datatype::PartitionMut;

@@ -4,10 +4,10 @@
 //! rank holds the sum of 2^k consecutive leaves in that order, the result has the same bits for any division of the
 //! leaves. The number of ranks must be a power of two.
 //!
-//! [`reduce_scatter`] is recursive halving (Thakur, Rabenseifner, Gropp 2005, §4.2) with the nearest partner first. Each
-//! rank sends and receives (n − 1)/n of the vector, as little as any algorithm. [`all_gather`] is the reverse.
+//! [`reduce_scatter`] is recursive halving (Thakur, Rabenseifner, Gropp 2005, §4.2), with the nearest partner first.
+//! Each rank sends and receives (n − 1)/n of the vector, which is the minimum. [`all_gather`] is the reverse.
 
-use crate::Communicator;
+use crate::communicator::Communicator;
 use std::ops::Range;
 
 /// Returns the number of the block that `rank` of `size` ranks owns: the bits of the rank in reverse order.
@@ -76,8 +76,8 @@ fn exchange(
     }
 }
 
-/// Replaces this rank's block of `values` by its sum over all ranks. This rank owns block number [`block_of`]. The other
-/// blocks hold partial sums afterwards; values outside of all blocks do not change.
+/// Replaces this rank's block of `values` by its sum over all ranks. This rank owns block number [`block_of`].
+/// Afterwards the other blocks hold partial sums; values outside of all blocks do not change.
 pub fn reduce_scatter(comm: &dyn Communicator, values: &mut [f32], blocks: &[Block]) {
     for Halves { partner, mine, theirs } in levels(comm, blocks) {
         exchange(comm, partner, values, [&theirs, &mine], |sums, received| {

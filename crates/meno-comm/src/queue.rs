@@ -4,7 +4,7 @@
 //! background of the other ranks' work: [`Queue::take`] does not wait. Items are dealt out in decreasing portions
 //! ("guided self-scheduling", Polychronopoulos & Kuck 1987): whole groups first, single items at the end.
 
-use crate::{Channel, Comm};
+use crate::communicator::{Channel, Comm};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Queue {
     comm: Comm,
-    /// The items that nobody has taken; on rank 0 only.
+    /// The items that no rank has taken; on rank 0 only.
     left: Range<usize>,
     /// Items that belong together, from a multiple of this number.
     group: usize,

@@ -1,6 +1,7 @@
 //! One process: nothing is sent.
 
-use crate::{Channel, Communicator};
+use crate::communicator::{Channel, Comm, Communicator};
+use std::sync::Arc;
 
 /// The only rank of a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,4 +38,9 @@ impl Communicator for Solo {
     fn abort(&self, code: i32) -> ! {
         std::process::exit(code)
     }
+}
+
+/// Returns the communicator of a run of one process.
+pub fn solo() -> Comm {
+    Arc::new(Solo)
 }

@@ -1,6 +1,6 @@
 //! Ranks as threads of one process, for tests: the collectives without MPI.
 
-use crate::{Channel, Comm, Communicator};
+use crate::communicator::{Channel, Comm, Communicator};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

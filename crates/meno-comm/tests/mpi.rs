@@ -1,5 +1,5 @@
-//! The collectives over MPI, on 2 and 4 processes of this machine. Every test starts `mpirun` (or MPIRUN) with this very
-//! program.
+//! The collectives over MPI, on 2 and 4 processes of this machine. Every test starts this program with `mpirun` (or
+//! MPIRUN).
 #![cfg(feature = "mpi")]
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 

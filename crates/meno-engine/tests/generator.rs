@@ -15,7 +15,7 @@ use meno_tensor::optim::OptimizerConfig;
 use meno_tensor::rng::Rng;
 use meno_tensor::tape::{Activation, Mode, Outputs, PAGE, ParamLayout};
 use std::any::Any;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -48,11 +48,21 @@ impl Backend for History {
     fn buffer(&self, len: usize) -> Result<Box<dyn Buffer>, Error> {
         Cpu.buffer(len)
     }
-    fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn Optimizer>, Error> {
-        Cpu.optimizer(config, layout)
+    fn optimizer(
+        &self,
+        config: OptimizerConfig,
+        layout: &ParamLayout,
+        owned: &[Range<usize>],
+    ) -> Result<Box<dyn Optimizer>, Error> {
+        Cpu.optimizer(config, layout, owned)
     }
-    fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn Buffer) -> Result<f64, Error> {
-        Cpu.gradient_norm(layout, grads)
+    fn gradient_squares(
+        &self,
+        layout: &ParamLayout,
+        grads: &dyn Buffer,
+        range: Range<usize>,
+    ) -> Result<Vec<f64>, Error> {
+        Cpu.gradient_squares(layout, grads, range)
     }
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
         Cpu.log_softmax(logits, inv_temperature)

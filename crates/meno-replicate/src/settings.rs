@@ -11,7 +11,7 @@ use meno_train::grpo::Grpo;
 use meno_train::pretrain::Pretrain;
 use meno_train::rejection_sampling::RejectionSampling;
 use meno_train::sft::Sft;
-use meno_train::trainer::Train;
+use meno_train::train::Train;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -237,7 +237,7 @@ mod tests {
             let longest = halves.iter().map(|half| owned_len(half)).max();
             assert!(longest <= Some(layout.total() / 2 + CUT), "{halves:?}");
         }
-        // Values between the ranges belong to nobody.
+        // Values between the ranges belong to no part.
         let ranges = [0..CUT, 2 * CUT..3 * CUT];
         let divided = divide(&OptimizerConfig::default(), &layout, &ranges, 2);
         assert_eq!(divided, ranges.map(|range| vec![range]));

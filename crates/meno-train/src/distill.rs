@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::rejection_sampling::{RejectionSampling, Tally, Trace};
 use crate::run::{Run, Summary};
 use crate::sft::{self, Sft};
-use crate::trainer::Train;
+use crate::train::Train;
 use meno_engine::Tokenizer;
 use meno_eval::records::Layout;
 use meno_model::Model;

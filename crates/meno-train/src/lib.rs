@@ -51,6 +51,7 @@ mod shards;
 mod step_metrics;
 pub mod tensorboard;
 pub mod time;
+pub mod train;
 pub mod trainer;
 mod training;
 
@@ -63,4 +64,4 @@ pub use pretrain::Pretrain;
 pub use rejection_sampling::RejectionSampling;
 pub use run::{Budget, Run, Summary};
 pub use sft::Sft;
-pub use trainer::Train;
+pub use train::Train;

@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::grpo::Grpo;
 use crate::rollout::generator;
-use crate::trainer::{Train, Trainer, TrainerMemory};
+use crate::train::Train;
+use crate::trainer::{Trainer, TrainerMemory};
 use meno_comm::Comm;
 use meno_model::Model;
 use meno_tensor::device::Device;

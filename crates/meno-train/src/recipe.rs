@@ -23,7 +23,7 @@ use crate::limits::{AT_LEAST_ONE, NOT_NEGATIVE, PROBABILITY, refused, within};
 use crate::pretrain::Pretrain;
 use crate::rejection_sampling::RejectionSampling;
 use crate::sft::Sft;
-use crate::trainer::Train;
+use crate::train::Train;
 use conditions::{
     of_eval, of_grpo, of_pretrain, of_questions, of_sample, of_sft, of_steps, of_task, of_traces, of_train,
 };

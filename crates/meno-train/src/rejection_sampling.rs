@@ -243,8 +243,8 @@ impl RejectionSampling {
     }
 
     /// Samples the answers to questions `range` (numbers relative to `first_question`) with `config`
-    /// ([`RejectionSampling::rollout_config`]), filters them against `kept`, and passes them to `keep` after each round, with the number of questions done and the tally. Returns `None` if
-    /// the observer stopped it.
+    /// ([`RejectionSampling::rollout_config`]), filters them against `kept`, and passes them to `keep` after each
+    /// round, with the number of questions done and the tally. Returns `None` if the observer stopped it.
     pub fn rounds(
         &self,
         model: &mut Model,

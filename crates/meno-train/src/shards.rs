@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::gather;
 use crate::limits::refused;
 use crate::observer::Observer;
-use crate::trainer::Train;
+use crate::train::{Reduce, Train};
 use meno_comm::ordered::{self, Block, block_of};
 use meno_comm::{Comm, Communicator};
 use meno_model::Model;
@@ -17,20 +17,8 @@ use meno_model::expert_parallel::ExpertPlacement;
 use meno_tensor::backend::{Backend, Buffer};
 use meno_tensor::optim::divide;
 use meno_tensor::tape::ParamLayout;
-use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
-
-/// How the gradients of several ranks are added: `train.reduce`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Reduce {
-    /// In a fixed tree: the bits do not depend on the number of ranks.
-    #[default]
-    Ordered,
-    /// By the all-reduce of MPI: the bits depend on the number of ranks.
-    Fast,
-}
 
 /// What a shard adds up besides its gradients.
 pub(crate) trait Sums: Default {
@@ -110,8 +98,8 @@ impl Shards {
         self.experts.is_some()
     }
 
-    /// Returns the number of passes of a shard. `packed` holds the passes of all shards. With experts on other ranks, all
-    /// ranks compute as many passes as the one with the most, some of them empty.
+    /// Returns the number of passes of a shard. `packed` holds the passes of all shards. With experts on other ranks,
+    /// all ranks compute as many passes as the one with the most, some of them empty.
     pub(crate) fn passes(&self, packed: &[Vec<Vec<usize>>], shard: usize) -> usize {
         let own = self.own();
         let together = (shard - own.start..self.count).step_by(own.len());

@@ -2,7 +2,8 @@
 
 use crate::checkpoint::State;
 use crate::metrics::Metrics;
-use crate::trainer::{StepLoss, Train};
+use crate::train::Train;
+use crate::trainer::StepLoss;
 
 /// Computes the metrics of a step of cross-entropy training.
 pub(crate) fn step_metrics(train: &Train, state: &State, loss: &StepLoss, grad_norm: f32, mtp_weight: f32) -> Metrics {

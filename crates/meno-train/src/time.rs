@@ -5,7 +5,8 @@
 use crate::data::Questions;
 use crate::error::Error;
 use crate::rollout::{RolloutConfig, generator};
-use crate::trainer::{Train, Trainer};
+use crate::train::Train;
+use crate::trainer::Trainer;
 use meno_engine::{Finish, Generator, Request, Sampling, Stop, StreamKey};
 use meno_model::Model;
 use meno_tensor::cpu::roofline;

@@ -7,15 +7,15 @@ mod repeat;
 #[path = "common/tiny.rs"]
 mod tiny;
 
-use meno_model::{Config, Model};
+use meno_model::Model;
 use meno_tensor::backend::Pass;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy, Losses, Objective};
-use meno_train::data::{Example, InMemory, Question, Questions, Verdict};
+use meno_train::data::{Example, InMemory};
 use meno_train::grpo::advantages::ScaleRewards;
 use meno_train::grpo::objective::{GrpoObjective, LossType, ObjectiveConfig, TokenContext};
-use meno_train::rewards::{Input, Reward, Weighted};
-use meno_train::trainer::{Optim, Trainer};
+use meno_train::train::Optim;
+use meno_train::trainer::Trainer;
 use meno_train::{Distill, Error, Grpo, NoopObserver, Pretrain, RejectionSampling, Run, Sft, Summary, Train};
 use repeat::{Repeat, moe, rewards};
 use tiny::{STOP, VOCAB, dense};

@@ -18,7 +18,7 @@ use meno_train::checkpoint::Checkpoints;
 use meno_train::data::{Example, InMemory};
 use meno_train::evaluation::{Evaluate, Evaluation};
 use meno_train::grpo::objective::LossType;
-use meno_train::trainer::{Optim, Reduce};
+use meno_train::train::{Optim, Reduce};
 use meno_train::{Error, Grpo, Metrics, NoopObserver, Observer, Pretrain, Run, Sft, Summary, Train};
 use repeat::{Repeat, moe, moe_config, rewards};
 use std::collections::BTreeMap;

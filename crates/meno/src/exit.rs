@@ -92,7 +92,7 @@ impl std::io::Write for Kept {
     }
 }
 
-/// The number of processors of this machine, also of those that this process may not use.
+/// The number of processors of this machine, including processors that this process may not use.
 pub(crate) fn processors() -> usize {
     #[cfg(unix)]
     // SAFETY: reads a number.

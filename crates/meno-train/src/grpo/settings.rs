@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::limits::refused;
 use crate::rewards::Weighted;
 use crate::rollout::RolloutConfig;
-use crate::trainer::Train;
+use crate::train::Train;
 use meno_engine::Sampling;
 use serde::{Deserialize, Serialize};
 

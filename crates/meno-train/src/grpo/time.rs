@@ -5,7 +5,7 @@ use crate::data::Questions;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::time::{Answering, Time, Training};
-use crate::trainer::Train;
+use crate::train::Train;
 use meno_model::Model;
 use std::time::Instant;
 

@@ -9,7 +9,7 @@ use crate::pretrain::Pretrain;
 use crate::prompt::PromptStyle;
 use crate::rejection_sampling::RejectionSampling;
 use crate::sft::Sft;
-use crate::trainer::{Optim, Train};
+use crate::train::{Optim, Train};
 
 /// Settings that have an effect only under a condition.
 #[derive(Clone, Debug)]

@@ -247,8 +247,8 @@ fn data_in_other_forms_is_read() {
     assert!(!Path::new(&dir.path("other")).exists());
 }
 
-/// A launcher of MPI starts several processes. Each of them would do the whole work, so the program that has no MPI says
-/// so, once.
+/// A launcher of MPI starts several processes. Each of them would do the whole work, so a program without MPI refuses,
+/// with one message.
 #[cfg(not(feature = "mpi"))]
 #[test]
 fn several_processes_without_mpi() {
