@@ -36,6 +36,7 @@ pub mod memory;
 pub mod metrics;
 pub mod observer;
 pub mod packing;
+pub mod plan;
 pub mod pretrain;
 pub mod prompt;
 pub mod recipe;
