@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Args {
     /// The recipe, a TOML file of pretrain, sft, grpo or distill
     recipe: PathBuf,
-    /// Model: a Hugging Face directory, a GGUF file, a hub name, or a config.json alone (model.path of the recipe)
+    /// Model: a Hugging Face directory, which needs no weights, a GGUF file, a config.json alone, or a hub name, which
+    /// is fetched (model.path of the recipe)
     #[arg(short, long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Number of nodes
@@ -171,16 +172,18 @@ fn card(device: Device) -> Option<Published> {
 
 /// The shape of the model, without its weights.
 fn config(given: Option<&Path>, section: &ModelSection) -> Result<Config> {
-    let path = match (given.or(section.path.as_deref()), &section.config) {
-        (Some(path), _) => open::headers(path)?,
-        (None, Some(config)) => return Ok(Config::load(config)?),
+    let name = match (given.or(section.path.as_deref()), &section.config) {
+        (Some(path), _) => path,
+        (None, Some(config)) => config,
         (None, None) => bail!("the recipe names no model: set model.path or model.config, or name one with -m"),
     };
-    if path.is_dir() {
-        return Ok(Config::load(&path.join("config.json"))?);
+    let path = open::locate(name)?;
+    if path.is_file() && path.extension().is_some_and(|e| e == "json") {
+        return Ok(Config::load(&path)?);
     }
-    match Gguf::is_gguf(&path) {
-        true => Ok(Config::from_value(&path.display().to_string(), Gguf::open(&path)?.config()?)?),
-        false => Ok(Config::load(&path)?),
+    if path.join("config.json").is_file() {
+        return Ok(Config::load(&open::headers(&path)?.join("config.json"))?);
     }
+    let path = open::model(&path)?;
+    Ok(Config::from_value(&path.display().to_string(), Gguf::open(&path)?.config()?)?)
 }
