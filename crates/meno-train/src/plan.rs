@@ -27,6 +27,7 @@ pub use traffic::Collective;
 pub use work::{PlannedRecipe, Work};
 
 use crate::error::Error;
+use crate::trainer::Optim;
 use serde::Serialize;
 
 /// The plan of a run.
@@ -139,6 +140,9 @@ fn assumptions(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<String> {
              rank has the optimizer's state of its share of the parameters only (ZeRO-1)"
                 .to_owned(),
         );
+    }
+    if cluster.ranks() > 1 && work.train.optim == Optim::Muon {
+        all.push("Muon's matrices stay whole, so the share of a rank can be larger than planned by one matrix".into());
     }
     if cluster.expert_parallel > 1 {
         all.push("the router spreads tokens evenly over experts".to_owned());

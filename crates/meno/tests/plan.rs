@@ -72,7 +72,7 @@ fn a_recipe_is_planned_with_the_measured_speed_of_this_machine() {
 #[test]
 fn mistakes_are_named() {
     let tiny = "recipes/tiny/pretrain.toml";
-    let cpu: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 12] = [
         (&[tiny, "--nodes", "0"], "`--nodes` = 0: expected 1 or above"),
         (&[tiny, "--gpus", "3"], "`--nodes × --gpus` = 3: expected a power of two"),
         (&[tiny, "--gpus", "2", "--expert-parallel", "3"], "expected a divisor of the 4 routed experts"),
@@ -80,14 +80,13 @@ fn mistakes_are_named() {
         (&[tiny, "--mfu", "0.5"], "--mfu 0.5: expected a share above 0, up to 1, of a device whose published"),
         (&[tiny, "--device", "h100", "--mfu", "2"], "--mfu 2: expected a share above 0"),
         (&[tiny, "--memory", "0"], "--memory 0: expected GiB, above 0"),
-        (&[tiny, "--bandwidth", "-1"], "unexpected argument '-1'"),
-        (&[tiny, "--bandwidth=-1"], "`--bandwidth` = -1000000000: expected a finite number above 0"),
+        (&[tiny, "--bandwidth", "-1"], "`--bandwidth` = -1: expected a finite number above 0"),
         (&[tiny, "--length", "1M"], "`--length` = 1048576: a sequence has 2 to 1024 tokens"),
         (&[tiny, "--set", "train.max_token=1"], "unknown key `max_token`; did you mean `max_tokens`?"),
         (&["recipes/eval-r1.toml"], "expected exactly one of [pretrain], [sft], [grpo] and [distill]"),
         (&["recipes/r1-zero.toml"], "the recipe names no model: set model.path or model.config, or name one with -m"),
     ];
-    for (args, message) in cpu {
+    for (args, message) in cases {
         let (code, out, err) = plan(args);
         assert!(code == 1 && out.is_empty() && err.contains(message), "{args:?}: {code} {out}{err}");
     }

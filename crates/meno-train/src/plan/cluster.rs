@@ -58,8 +58,10 @@ impl Cluster {
             ("--pipeline-parallel", self.pipeline_parallel),
         ];
         within(AT_LEAST_ONE, &counts.map(|(key, n)| (key, n as f64)))?;
-        within(POSITIVE, &[("--bandwidth", self.bandwidth), ("--node-bandwidth", self.node_bandwidth)])?;
-        within(NOT_NEGATIVE, &[("--latency", self.latency)])?;
+        // In the units of the flags: GB/s and microseconds.
+        let speeds = [("--bandwidth", self.bandwidth), ("--node-bandwidth", self.node_bandwidth)];
+        within(POSITIVE, &speeds.map(|(key, bytes)| (key, bytes / 1e9)))?;
+        within(NOT_NEGATIVE, &[("--latency", 1e6 * self.latency)])?;
         within(FRACTION, &[("--overlap", self.overlap)])?;
         if self.nodes.checked_mul(self.ranks_per_node).is_none_or(|n| n > 1 << 24) {
             return Err(refused("--nodes", self.nodes, "expected at most 16,777,216 ranks in all"));
@@ -90,7 +92,9 @@ impl Cluster {
         let (key, value, sequences) = work.sequences();
         if sequences < ranks as f64 {
             let expected = format!(
-                "a step has {sequences:.0} sequences: expected at least {ranks}, one for each rank that shares it"
+                "a step has {sequences:.0} sequences of {} tokens (--length): expected at least {ranks}, one for each \
+                 rank that shares it",
+                work.length
             );
             return Err(refused(key, value, expected));
         }

@@ -2,7 +2,7 @@ use super::device::Published;
 use super::*;
 use crate::grpo::Grpo;
 use crate::memory::Estimate;
-use crate::trainer::Train;
+use crate::trainer::{Optim, Train};
 use meno_model::{Config, Model};
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
@@ -90,6 +90,13 @@ fn a_tiny_network_on_two_nodes_by_hand() {
     // 32 bytes per updated parameter; the packed copies read and write 4 bytes for all.
     assert!(near(part("updating the weights"), (32.0 * 780.0 + 8.0 * 3120.0) / 1e9));
     assert!(near(part("communication that is not hidden"), 2.0 * (6240.0 / 1e7 + 3120.0 / 1e6 + 2e-3)));
+    // Muon: four matrices of 16 × 16, three of 16 × 32, dealt out to four ranks.
+    let mut muon = pretrain(llama(), 128, 8);
+    muon.train.optim = Optim::Muon;
+    let flops = 5.0 * (4.0 * 6.0 * 4096.0 + 3.0 * (4.0 * 256.0 * 32.0 + 2.0 * 4096.0));
+    let muon = super::plan(&muon, &cluster(2, 2), &cpu()).unwrap();
+    assert!(near(muon.time.step_seconds - plan.time.step_seconds, flops / 4.0 / 1e9));
+    assert!(muon.assumptions.iter().any(|text| text.contains("Muon")));
     let total: f64 = plan.time.parts.iter().map(|part| part.seconds).sum();
     assert!(near(plan.time.step_seconds, total) && near(plan.time.tokens_per_second, 128.0 / total));
     assert_eq!(plan.limit.binds, Binds::Network);
@@ -210,10 +217,13 @@ fn impossible_divisions_are_refused_by_name() {
         (Cluster { expert_parallel: 0, ..one.clone() }, "`--expert-parallel` = 0"),
         (Cluster { bandwidth: 0.0, ..one.clone() }, "`--bandwidth` = 0: expected a finite number above 0"),
         (Cluster { overlap: 1.5, ..one.clone() }, "`--overlap` = 1.5: expected 0 to 1"),
-        (Cluster { latency: -1.0, ..one.clone() }, "`--latency` = -1"),
+        (Cluster { latency: -1.0, ..one.clone() }, "`--latency` = -1000000: expected"),
         (Cluster { nodes: usize::MAX, ..cluster(1, 2) }, "expected at most 16,777,216 ranks"),
         (cluster(3, 1), "`--nodes × --gpus` = 3: expected a power of two"),
-        (cluster(256, 1), "`pretrain.tokens_per_step` = 1024: a step has 128 sequences: expected at least 256"),
+        (
+            cluster(256, 1),
+            "`pretrain.tokens_per_step` = 1024: a step has 128 sequences of 8 tokens (--length): expected",
+        ),
         (
             Cluster { expert_parallel: 3, ..cluster(1, 4) },
             "`--expert-parallel` = 3: expected a divisor of the 4 routed",

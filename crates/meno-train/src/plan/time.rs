@@ -5,11 +5,12 @@ use super::device::Speed;
 use super::memory;
 use super::traffic::Collective;
 use super::work::{RolloutWork, Work};
-use meno_model::{Config, InferOptions, Model, TrainOptions};
+use meno_model::{Config, InferOptions, Model, Network, TrainOptions};
 use meno_tensor::kv_cache::KvType;
 use meno_tensor::ops::Op;
+use meno_tensor::optim::UpdateRule;
 use meno_tensor::precision::Precision;
-use meno_tensor::tape::Describe;
+use meno_tensor::tape::{Describe, ParamInfo};
 use serde::Serialize;
 
 /// The time of a step, and of the run.
@@ -145,13 +146,28 @@ fn bubble(work: &Work, cluster: &Cluster, speed: &Speed, flops: &Flops) -> f64 {
     (stages / 2.0 - 1.0) * (forward + backward + backward - 3.0 * forward)
 }
 
-/// Returns the seconds of the optimizer, limited by memory: it reads weight, gradient and two moments, writes them, and
-/// the copies of all weights are made again.
+/// Returns the seconds of the optimizer: it reads weight, gradient and two moments from memory and writes them, the
+/// copies of all weights are made again, and Muon computes.
 fn update(work: &Work, cluster: &Cluster, speed: &Speed) -> f64 {
     let values = memory::values(work, cluster);
     let (_, copies) = crate::memory::copies_of_weights(speed.device, work.train.precision, 4 * values.all());
     let copied = if copies > 0 { 4 * values.all() + copies } else { 0 };
-    (8 * 4 * values.updated(cluster) + copied) as f64 / speed.memory_bandwidth
+    let moved = (8 * 4 * values.updated(cluster) + copied) as f64;
+    moved / speed.memory_bandwidth + muon(work) / cluster.ranks() as f64 / speed.flops
+}
+
+/// Returns the operations of Muon's five Newton-Schulz iterations over all matrices (Moonlight §2.2): for a matrix X of
+/// m × n, m ≤ n, products of X and its transpose, of their result with itself, and of that with X.
+fn muon(work: &Work) -> f64 {
+    let (config, (_, layout)) = (work.train.optimizer(), Network::declare(&work.config));
+    let matrix = |info: &ParamInfo| match UpdateRule::of(&config, info) {
+        UpdateRule::Muon { rows, cols } => {
+            let [m, n] = [rows.min(cols), rows.max(cols)].map(|size| size as f64);
+            5.0 * (4.0 * m * m * n + 2.0 * m * m * m)
+        }
+        UpdateRule::AdamW { .. } | UpdateRule::Frozen => 0.0,
+    };
+    layout.iter().map(|(_, info)| matrix(info)).sum()
 }
 
 /// Returns the seconds in which a rank samples its answers of a rollout: prompts as one forward pass, then steps of one
