@@ -5,6 +5,7 @@
 //! prompts. None of this changes a bit of the result: see the contract in `docs/numerics.md`, which the tests of this
 //! crate check.
 
+mod answers;
 mod config;
 mod event;
 mod observe;
@@ -17,6 +18,7 @@ mod sequence;
 mod speculative;
 mod stats;
 
+pub use answers::More;
 pub use config::{GeneratorConfig, Speculative};
 pub(crate) use event::Sink;
 pub use event::{Event, Finish, Stop, TokenEvent};
@@ -36,11 +38,9 @@ use rayon::prelude::*;
 use scheduler::Scheduler;
 use sequence::Sequence;
 use speculative::Mtp;
-use std::cell::Cell;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Generates tokens with a planned network and a KV cache.
 pub struct Generator {
@@ -83,21 +83,6 @@ impl Generator {
         };
         let generator = Generator::from_executor(model.backend(), executor, &specs, vocab, config)?;
         Ok(Generator { mtp, ..generator })
-    }
-
-    /// Answers all requests with the current weights of `model`, which must be the model that this generator was
-    /// created for. `on_token` receives every token as it is chosen. Completions are in the order of requests and
-    /// samples; cancelled ones are included, with the tokens so far.
-    ///
-    /// # Errors
-    /// Fails if a request is invalid or if logits are not finite.
-    pub fn generate(
-        &mut self,
-        model: &mut Model,
-        requests: &[Request],
-        on_token: &mut dyn FnMut(TokenEvent) -> ControlFlow<Stop>,
-    ) -> Result<Vec<Completion>, Error> {
-        self.generate_with(&mut *model.weights, requests, on_token)
     }
 
     /// Creates a generator for a network given as executor and cache sizes.
@@ -187,68 +172,6 @@ impl Generator {
     /// Returns the executor, for profiling.
     pub fn executor_mut(&mut self) -> &mut dyn Executor {
         &mut *self.executor
-    }
-
-    /// Like [`Generator::generate`], with the weights of a network.
-    pub fn generate_with(
-        &mut self,
-        weights: &mut dyn Weights,
-        requests: &[Request],
-        on_token: &mut dyn FnMut(TokenEvent) -> ControlFlow<Stop>,
-    ) -> Result<Vec<Completion>, Error> {
-        for (i, r) in requests.iter().enumerate() {
-            self.check(r).map_err(|e| e.of_request(i))?;
-        }
-        self.stats = Stats::default();
-        if !self.scheduler.reuse {
-            self.forget();
-        }
-        let (mut completions, mut first) = (Vec::new(), Vec::new());
-        for (request, r) in requests.iter().enumerate() {
-            first.push(completions.len());
-            let finish = Finish::Cancelled; // until it finishes
-            // Allocate for the longest answer now, so that a step allocates nothing.
-            let longest = r.sampling.max_tokens.min(self.config.max_len);
-            let empty = |sample| {
-                let (tokens, logprobs) = (Vec::with_capacity(longest), Vec::with_capacity(longest));
-                Completion { request, sample, tokens, logprobs, finish }
-            };
-            completions.extend((0..r.n).map(empty));
-        }
-        let cancelled = Cell::new(false);
-        let mut sink = |job: u64, event: Event| {
-            let request = job as usize;
-            match event {
-                _ if cancelled.get() => return ControlFlow::Break(Stop::All),
-                Event::Prompt { .. } | Event::PromptLogprobs { .. } | Event::Hidden { .. } => {}
-                Event::Finish { sample, finish } => {
-                    completions[first[request] + sample].finish = finish;
-                    cancelled.set(finish == Finish::NotFinite);
-                }
-                Event::Token { sample, index, token, logprob, finish, .. } => {
-                    let c = &mut completions[first[request] + sample];
-                    c.tokens.push(token);
-                    c.logprobs.push(logprob);
-                    let flow = on_token(TokenEvent { request, sample, index, token, logprob, finish });
-                    cancelled.set(flow == ControlFlow::Break(Stop::All));
-                    return flow;
-                }
-            }
-            ControlFlow::Continue(())
-        };
-        for (id, request) in requests.iter().enumerate() {
-            let (id, request, constraints) = (id as u64, request.clone(), Vec::new());
-            self.scheduler.add(Job { id, salt: 0, request, observe: Observe::Nothing, constraints }, &mut sink);
-        }
-        while !self.scheduler.is_idle() && !self.cancel.load(Ordering::Relaxed) && !cancelled.get() {
-            self.step(weights, &mut sink)?;
-        }
-        self.scheduler.cancel(|_| true, self.cache.table_mut(), &mut |_, _| ControlFlow::Continue(()));
-        if let Some(c) = completions.iter().find(|c| c.finish == Finish::NotFinite) {
-            let position = requests[c.request].prompt.len() + c.tokens.len();
-            return Err(Error::NotFinite { request: c.request, position });
-        }
-        Ok(completions)
     }
 
     /// Identifies the model that kept prefixes belong to: a hash of the logits of a fixed prompt. Its bits depend on

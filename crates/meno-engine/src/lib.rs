@@ -36,8 +36,8 @@ pub use chat_template::{ChatTemplate, Message};
 pub use error::Error;
 pub use generation_config::GenerationConfig;
 pub use generator::{
-    Completion, Event, Finish, Generator, GeneratorConfig, Observe, Pooling, Request, Speculative, Stop, StreamKey,
-    TokenEvent,
+    Completion, Event, Finish, Generator, GeneratorConfig, More, Observe, Pooling, Request, Speculative, Stop,
+    StreamKey, TokenEvent,
 };
 pub use sampler::Sampling;
 pub use text_assets::TextAssets;

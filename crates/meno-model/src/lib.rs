@@ -41,6 +41,7 @@ pub mod network;
 pub mod plain;
 pub mod recognize;
 pub mod safetensors;
+pub mod shared_file;
 pub mod temporary;
 
 mod attention;

@@ -1,13 +1,14 @@
 //! Writes a checkpoint as a Hugging Face directory.
 
-use crate::safetensors::{Dtype, write_views};
+use crate::safetensors::Dtype;
+use crate::shared_file::{SharedFile, SharedTensor};
 use crate::source::mtp_copies;
 use crate::temporary::replace;
 use crate::{Config, Error, Model};
+use meno_comm::{Communicator, Solo};
 use meno_tensor::backend::Weights;
 use meno_tensor::tape::Param;
-use safetensors::View;
-use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// A parameter to write. It is read from the device when it is written.
@@ -18,21 +19,9 @@ struct Saved<'a> {
     weights: &'a dyn Weights,
 }
 
-impl View for &Saved<'_> {
-    fn dtype(&self) -> safetensors::Dtype {
-        self.dtype.stored()
-    }
+impl Saved<'_> {
     fn shape(&self) -> &[usize] {
         &self.weights.layout().info(self.p).shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        match self.weights.read(self.p).expect("invariant: it was read a moment ago, to check it") {
-            Cow::Borrowed(values) => self.dtype.bytes(values),
-            Cow::Owned(values) => Cow::Owned(self.dtype.bytes(&values).into_owned()),
-        }
-    }
-    fn data_len(&self) -> usize {
-        self.weights.layout().info(self.p).len() * self.dtype.size()
     }
 }
 
@@ -40,6 +29,11 @@ impl Model {
     /// Writes `config.json` and `model.safetensors` into `dir`, first under temporary names; other files in `dir` stay
     /// unchanged.
     pub fn save(&self, dir: &Path, dtype: Dtype) -> Result<(), Error> {
+        self.save_together(dir, dtype, &Solo)
+    }
+
+    /// Like [`Model::save`], by all ranks of a run: each writes a part of the tensors. All ranks call it.
+    pub fn save_together(&self, dir: &Path, dtype: Dtype, comm: &dyn Communicator) -> Result<(), Error> {
         let layout = self.layout();
         assert!(layout.is_f32(), "invariant: a saved network has all its values");
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
@@ -57,11 +51,21 @@ impl Model {
             tensors.extend(names.iter().zip(network.shared()).map(|(name, p)| tensor(name, p, dtype)));
         }
         let path = dir.join("model.safetensors");
-        for t in &tensors {
+        let shared =
+            |t: &Saved| SharedTensor { name: t.name.clone(), dtype: t.dtype.stored(), shape: t.shape().to_vec() };
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        let file = SharedFile::new(tensors.iter().map(shared).collect(), Some(metadata));
+        let own: Vec<&Saved> = tensors.iter().filter(|t| file.writer(&t.name, comm.size()) == comm.rank()).collect();
+        for t in &own {
             t.dtype.check(&path, &t.name, &t.weights.read(t.p)?)?;
         }
-        write_views(&path, tensors.iter().map(|t| (t.name.as_str(), t)))?;
-        write_config(&self.config, dir, dtype)
+        file.write(&path, comm, |writer| {
+            own.iter().try_for_each(|t| writer.write(&t.name, 0, &t.dtype.bytes(&t.weights.read(t.p)?)))
+        })?;
+        if comm.is_first() {
+            write_config(&self.config, dir, dtype)?;
+        }
+        Ok(())
     }
 }
 

@@ -37,6 +37,7 @@ impl Replication<'_> {
             rows: 512.max(slots),
             precision,
             key: [u64::MAX, self.seed],
+            comm: meno_comm::solo(),
         }
     }
 

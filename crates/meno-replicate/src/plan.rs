@@ -112,6 +112,7 @@ impl Network {
             rows: 512.max(e.max_sequences),
             precision: s.precision,
             key: [0, seed],
+            comm: meno_comm::solo(),
         };
         let answering = Answering::measure(&mut model, &config, &asked, &questions)?;
         let prompt = questions.iter().map(|q| q.prompt.len()).sum::<usize>() as f64 / questions.len().max(1) as f64;

@@ -46,10 +46,26 @@ pub trait Backend: Send + Sync + Debug {
         (0..slots).for_each(|_| _ = cache.table_mut().open());
         Ok(cache)
     }
-    /// Creates an optimizer for the trainable parameters.
-    fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn Optimizer>, Error>;
-    /// Returns √Σ g² over the gradients of all trainable parameters. The bits do not depend on the number of threads.
-    fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn Buffer) -> Result<f64, Error>;
+    /// Creates an optimizer for the trainable parameters in `owned`, which are ranges of the layout: all of it, or one
+    /// part of [`crate::optim::divide`].
+    fn optimizer(
+        &self,
+        config: OptimizerConfig,
+        layout: &ParamLayout,
+        owned: &[Range<usize>],
+    ) -> Result<Box<dyn Optimizer>, Error>;
+    /// Returns Σ g² over every block of the gradients of trainable parameters in `range`, which begins and ends where
+    /// [`crate::optim::divide`] may cut. The bits do not depend on the range or on the number of threads.
+    fn gradient_squares(
+        &self,
+        layout: &ParamLayout,
+        grads: &dyn Buffer,
+        range: Range<usize>,
+    ) -> Result<Vec<f64>, Error>;
+    /// Returns √Σ g² over the gradients of all trainable parameters.
+    fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn Buffer) -> Result<f64, Error> {
+        Ok(self.gradient_squares(layout, grads, 0..layout.total())?.iter().sum::<f64>().sqrt())
+    }
     /// Returns the free and the total memory in bytes, if the device has memory of its own.
     fn memory(&self) -> Result<Option<[usize; 2]>, Error> {
         Ok(None)
@@ -89,6 +105,8 @@ pub trait Weights: Any + Send + Sync {
     fn read(&self, p: Param) -> Result<Cow<'_, [f32]>, Error>;
     /// Calls `f` with the values of `p`, which `f` may change.
     fn update(&mut self, p: Param, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error>;
+    /// Calls `f` with the values in a range of the layout, which `f` may change.
+    fn update_range(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error>;
     /// Sets a parameter that is not stored as f32 from ggml blocks (or values in bf16), stored row after row. Row r of
     /// the parameter is row `source(r)` of `blocks`.
     fn write_quantized(
@@ -132,6 +150,10 @@ pub trait Buffer: Any + Send + Sync {
     fn read(&self, range: Range<usize>) -> Result<Cow<'_, [f32]>, Error>;
     /// Calls `f` with the values of a range, which `f` may change.
     fn update(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error>;
+    /// Computes self = self + other; both have the same length.
+    fn add(&mut self, other: &dyn Buffer) -> Result<(), Error>;
+    /// Sets all values to zero.
+    fn zero(&mut self) -> Result<(), Error>;
     /// Computes self = rate · weights + (1 − rate) · self. This mixes a reference policy with the weights (TR-DPO,
     /// arXiv 2404.09656; TRL's `ref_model_mixup_alpha`).
     fn mix(&mut self, weights: &dyn Weights, rate: f32) -> Result<(), Error>;
@@ -231,8 +253,8 @@ pub trait Optimizer: Any + Send {
     fn config(&self) -> &OptimizerConfig;
     /// Returns the number of steps taken.
     fn steps(&self) -> u64;
-    /// Takes one step with rate `learning_rate` along `scale · grads` (`scale` comes from
-    /// [`crate::optim::clip_scale`]), then zeroes `grads`.
+    /// Takes one step of the owned parameters with rate `learning_rate` along `scale · grads` (`scale` comes from
+    /// [`crate::optim::clip_scale`]), then zeroes all of `grads`.
     fn step(
         &mut self,
         weights: &mut dyn Weights,
@@ -240,8 +262,8 @@ pub trait Optimizer: Any + Send {
         learning_rate: f32,
         scale: f32,
     ) -> Result<(), Error>;
-    /// Returns the moments to checkpoint, with their names. Together with [`Optimizer::steps`] they are the whole
-    /// state.
+    /// Returns the moments to checkpoint, with their names: the owned ranges, one after the other. Together with
+    /// [`Optimizer::steps`] they are the whole state.
     fn state(&self) -> [(&'static str, &dyn Buffer); 2];
     /// Continues from a checkpointed state: the number of steps, then the moments in the order of [`Optimizer::state`].
     fn restore(&mut self, steps: u64, moments: [&[f32]; 2]) -> Result<(), Error>;

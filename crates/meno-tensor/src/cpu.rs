@@ -31,6 +31,7 @@ use crate::log_softmax::LogSoftmax;
 use crate::ops::Program;
 use crate::optim::OptimizerConfig;
 use crate::tape::ParamLayout;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The CPU.
@@ -63,11 +64,21 @@ impl Backend for Cpu {
     ) -> Result<Box<dyn backend::KvStore>, Error> {
         Ok(Box::new(kv_store::CpuKvStore::new(layers, kv_type, pages)?))
     }
-    fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn backend::Optimizer>, Error> {
-        Ok(Box::new(optim::CpuOptimizer::new(config, layout)?))
+    fn optimizer(
+        &self,
+        config: OptimizerConfig,
+        layout: &ParamLayout,
+        owned: &[Range<usize>],
+    ) -> Result<Box<dyn backend::Optimizer>, Error> {
+        Ok(Box::new(optim::CpuOptimizer::new(config, layout, owned)?))
     }
-    fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn backend::Buffer) -> Result<f64, Error> {
-        Ok(optim::norm::gradient_norm(layout, own::<HostBuffer>(grads)))
+    fn gradient_squares(
+        &self,
+        layout: &ParamLayout,
+        grads: &dyn backend::Buffer,
+        range: Range<usize>,
+    ) -> Result<Vec<f64>, Error> {
+        Ok(optim::norm::gradient_squares(layout, own::<HostBuffer>(grads), range))
     }
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
         ops::log_softmax::exp_row(logits, inv_temperature)

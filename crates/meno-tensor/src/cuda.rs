@@ -43,6 +43,7 @@ use crate::precision::Precision;
 use crate::sampling::{SampledToken, Scratch, TokenSampling};
 use crate::tape::ParamLayout;
 use driver::Gpu;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// An NVIDIA GPU.
@@ -87,11 +88,21 @@ impl Backend for Cuda {
     ) -> Result<Box<dyn backend::KvStore>, Error> {
         Ok(Box::new(kv_store::CudaKvStore::new(&self.gpu, layers, kv_type, pages)?))
     }
-    fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn backend::Optimizer>, Error> {
-        Ok(Box::new(optim::CudaOptimizer::new(&self.gpu, config, layout)?))
+    fn optimizer(
+        &self,
+        config: OptimizerConfig,
+        layout: &ParamLayout,
+        owned: &[Range<usize>],
+    ) -> Result<Box<dyn backend::Optimizer>, Error> {
+        Ok(Box::new(optim::CudaOptimizer::new(&self.gpu, config, layout, owned)?))
     }
-    fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn backend::Buffer) -> Result<f64, Error> {
-        optim::gradient_norm(layout, own(grads))
+    fn gradient_squares(
+        &self,
+        layout: &ParamLayout,
+        grads: &dyn backend::Buffer,
+        range: Range<usize>,
+    ) -> Result<Vec<f64>, Error> {
+        optim::gradient_squares(layout, own(grads), range)
     }
     fn memory(&self) -> Result<Option<[usize; 2]>, Error> {
         Ok(Some([self.gpu.free_memory()?, self.gpu.card.memory]))

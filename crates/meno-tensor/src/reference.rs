@@ -22,6 +22,7 @@ use crate::ops::Program;
 use crate::optim::OptimizerConfig;
 use crate::tape::ParamLayout;
 use buffer::Block;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The reference device.
@@ -49,11 +50,21 @@ impl Backend for Reference {
     ) -> Result<Box<dyn backend::KvStore>, Error> {
         Ok(Box::new(kv_store::ReferenceKvStore::new(layers, kv_type, pages)?))
     }
-    fn optimizer(&self, config: OptimizerConfig, layout: &ParamLayout) -> Result<Box<dyn backend::Optimizer>, Error> {
-        Ok(Box::new(optim::ReferenceOptimizer::new(config, layout)?))
+    fn optimizer(
+        &self,
+        config: OptimizerConfig,
+        layout: &ParamLayout,
+        owned: &[Range<usize>],
+    ) -> Result<Box<dyn backend::Optimizer>, Error> {
+        Ok(Box::new(optim::ReferenceOptimizer::new(config, layout, owned)?))
     }
-    fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn backend::Buffer) -> Result<f64, Error> {
-        Ok(optim::gradient_norm(layout, &own::<Block>(grads).values))
+    fn gradient_squares(
+        &self,
+        layout: &ParamLayout,
+        grads: &dyn backend::Buffer,
+        range: Range<usize>,
+    ) -> Result<Vec<f64>, Error> {
+        Ok(optim::gradient_squares(layout, &own::<Block>(grads).values, range))
     }
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
         log_softmax::exp_row(logits, inv_temperature)

@@ -18,7 +18,7 @@ mod resume;
 mod save;
 mod state;
 
-pub use blocks::{Blocks, OwnedBlocks, read_blocks};
+pub use blocks::{Block, Blocks, OwnedBlocks, read_blocks};
 pub(crate) use blocks::{copy_weights, set_buffer};
 pub use checkpoints::Checkpoints;
 pub use found::Found;

@@ -16,10 +16,12 @@ pub use settings::{Evaluate, Metric};
 
 use crate::data::{Example, Question, Questions, TaskQuestions};
 use crate::error::Error;
+use crate::gather;
 use crate::observer::Observer;
 use crate::rollout::{Rollout, RolloutConfig, generator, rollout};
 use crate::time::Answering;
 use figures::Figures;
+use meno_comm::{Comm, Communicator};
 use meno_eval::Task;
 use meno_eval::score::{JudgedProblem, Sample, Summary};
 use meno_model::Model;
@@ -63,6 +65,13 @@ impl<'a> Evaluation<'a> {
         let config = self.settings.rollout_config(max_completion_length, precision, asked.stop_tokens());
         self.asking = Some(HeldOutQuestions { asked, questions, config });
         Ok(self)
+    }
+
+    /// Shares the questions among the ranks of a run.
+    pub(crate) fn share(&mut self, comm: &Comm) {
+        if let Some(asking) = &mut self.asking {
+            asking.config.comm = comm.clone();
+        }
     }
 
     /// Estimates the time of all evaluations in a run of `max_steps` steps, in seconds, by measuring `model`.
@@ -140,10 +149,17 @@ impl HeldOutQuestions<'_> {
             let questions = (judged.len() as u64, part.to_vec());
             let rollouts = rollout(model, &mut generator, &self.config, self.asked, &[], questions, &mut watch)?;
             let Some(rollouts) = rollouts else { return Ok(None) };
-            judged.extend(rollouts.chunks(k).map(|group| judge(self.asked.task, group)));
+            judged.extend(judge_all(self.asked.task, &rollouts, k, &*self.config.comm));
         }
         Ok(Some(Summary::of(self.asked.task, &judged)))
     }
+}
+
+/// Judges the samples of all problems, `k` of each. Each rank judges some of the problems and returns all results.
+pub fn judge_all(task: &dyn Task, rollouts: &[Rollout], k: usize, comm: &dyn Communicator) -> Vec<JudgedProblem> {
+    let own = rollouts.chunks(k).enumerate().skip(comm.rank()).step_by(comm.size());
+    let judged = own.map(|(i, group)| (i, judge(task, group))).collect();
+    gather::values(comm, judged).into_iter().map(|(_, judged)| judged).collect()
 }
 
 /// Judges the samples of one problem.

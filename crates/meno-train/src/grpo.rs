@@ -24,7 +24,7 @@ mod agreement_tests;
 pub use reward_funcs::RewardFunc;
 pub use settings::Grpo;
 
-use crate::checkpoint::{self, Blocks, OwnedBlocks};
+use crate::checkpoint::{self, Block, Blocks, OwnedBlocks};
 use crate::data::{Questions, Verdict};
 use crate::error::Error;
 use crate::evaluation::{Best, Measured};
@@ -37,6 +37,7 @@ use crate::trainer::{Train, Trainer};
 use crate::training::{self, MadeStep, Stage, StageState};
 use advantages::{advantages, mean_std, zero_variance};
 use health::{Figures, Monitor};
+use meno_comm::Comm;
 use meno_engine::Generator;
 use meno_model::{Model, contract};
 use meno_tensor::backend::Buffer;
@@ -93,7 +94,7 @@ impl Grpo {
     ) -> Result<Summary, Error> {
         self.check(train, rewards)?;
         check_contract(model, train, run.observer)?;
-        let mut stage = GrpoRun::new(self, train, model, task, rewards)?;
+        let mut stage = GrpoRun::new(self, train, model, task, rewards, &run.comm)?;
         training::train(&mut stage, train.max_steps, model, run)
     }
 }
@@ -141,7 +142,7 @@ impl Stage for GrpoRun<'_> {
         self.training.state.extra = serde_json::to_value(&self.progress).expect("invariant: rollouts are plain data");
     }
     fn blocks(&self) -> Blocks<'_> {
-        self.reference.iter().map(|reference| ("ref_model".to_owned(), &**reference)).collect()
+        self.reference.iter().map(|reference| Block::whole("ref_model", &**reference)).collect()
     }
     fn best(&mut self) -> Option<&mut Option<Best>> {
         Some(&mut self.progress.best)
@@ -204,9 +205,10 @@ impl<'a> GrpoRun<'a> {
         model: &Model,
         task: &'a dyn Questions,
         rewards: &'a [Weighted],
+        comm: &Comm,
     ) -> Result<Self, Error> {
-        let training = StageState::new("grpo", Trainer::new(train, model, false)?);
-        let config = grpo.rollout_config(train, task.stop_tokens());
+        let training = StageState::new("grpo", Trainer::new(train, model, false, comm)?);
+        let config = RolloutConfig { comm: comm.clone(), ..grpo.rollout_config(train, task.stop_tokens()) };
         let generator = generator(model, &config, grpo.max_prompt_length)?;
         let mut reference = None;
         if grpo.beta > 0.0 {
@@ -291,8 +293,8 @@ impl<'a> GrpoRun<'a> {
         let advantages = advantages(&rewards, g, self.grpo.scale_rewards);
         kept.iter_mut().zip(advantages).for_each(|(r, a)| r.advantage = a);
         observer.on_rollouts(&kept);
-        if self.reference.is_some() {
-            self.score_reference(model, &mut kept)?;
+        if self.reference.is_some() && !self.score_reference(model, &mut kept, observer)? {
+            return Ok(None);
         }
         Ok(Some((kept, figures)))
     }

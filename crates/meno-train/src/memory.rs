@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::grpo::Grpo;
 use crate::rollout::generator;
 use crate::trainer::{Train, Trainer, TrainerMemory};
+use meno_comm::Comm;
 use meno_model::Model;
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
@@ -39,9 +40,9 @@ impl Estimate {
         Ok(Estimate { parts: parts.into_iter().filter(|part| part.1 > 0).collect(), device })
     }
 
-    /// Estimates the memory for training `model`; with GRPO, also for generation.
-    pub fn new(model: &Model, train: &Train, mtp: bool, grpo: Option<&Grpo>) -> Result<Estimate, Error> {
-        let trainer = Trainer::new(train, model, mtp)?;
+    /// Estimates the memory for training `model` on one of the ranks `comm`; with GRPO, also for generation.
+    pub fn new(model: &Model, train: &Train, mtp: bool, grpo: Option<&Grpo>, comm: &Comm) -> Result<Estimate, Error> {
+        let trainer = Trainer::new(train, model, mtp, comm)?;
         let mut estimate = Estimate::of_weights(model, train.precision)?;
         let TrainerMemory { gradients, optimizer, activations } = trainer.memory();
         estimate.parts.extend([

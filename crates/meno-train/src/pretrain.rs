@@ -58,7 +58,7 @@ impl Pretrain {
         run: &mut Run,
     ) -> Result<Summary, Error> {
         self.check()?;
-        let trainer = Trainer::new(train, model, self.trains_mtp(model))?;
+        let trainer = Trainer::new(train, model, self.trains_mtp(model), &run.comm)?;
         let mut stage =
             PretrainRun { settings: self, train, documents, training: StageState::new("pretrain", trainer) };
         training::train(&mut stage, train.max_steps, model, run)
@@ -127,7 +127,7 @@ impl Stage for PretrainRun<'_> {
         let Some(loss) = trainer.cross_entropy(model, &sequences, scale, observer)? else { return Ok(None) };
         let grad_norm = trainer.update(model, state.step)?;
         if (state.step as f32) < settings.bias_update_until * train.max_steps as f32 {
-            model.update_router_bias(&loss.expert_load, settings.bias_update_speed)?;
+            model.update_router_bias(&loss.expert_load.0, settings.bias_update_speed)?;
         }
         state.position += taken;
         state.num_tokens += loss.rows as u64;

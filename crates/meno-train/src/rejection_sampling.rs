@@ -231,24 +231,31 @@ impl RejectionSampling {
         };
         let slots = self.max_sequences.min(self.num_questions * self.num_generations).max(1);
         let (num_generations, key) = (self.num_generations, [self.seed, 0]);
-        RolloutConfig { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
+        RolloutConfig {
+            num_generations,
+            sampling,
+            slots,
+            rows: 512.max(slots),
+            precision,
+            key,
+            comm: meno_comm::solo(),
+        }
     }
 
-    /// Samples the answers to questions `range` (numbers relative to `first_question`), filters them against `kept`,
-    /// and passes them to `keep` after each round, with the number of questions done and the tally. Returns `None` if
+    /// Samples the answers to questions `range` (numbers relative to `first_question`) with `config`
+    /// ([`RejectionSampling::rollout_config`]), filters them against `kept`, and passes them to `keep` after each round, with the number of questions done and the tally. Returns `None` if
     /// the observer stopped it.
     pub fn rounds(
         &self,
         model: &mut Model,
-        precision: Precision,
+        config: &RolloutConfig,
         task: &dyn Questions,
         (range, kept): (Range<usize>, &mut Kept),
         observer: &mut dyn Observer,
         keep: &mut Keep,
     ) -> Result<Option<()>, Error> {
         self.check()?;
-        let config = self.rollout_config(precision, task.stop_tokens());
-        let mut generator = generator(model, &config, self.max_prompt_length)?;
+        let mut generator = generator(model, config, self.max_prompt_length)?;
         // Long enough to fill the slots several times, short enough to lose little if the process is killed.
         let per_round = (4 * config.slots).div_ceil(self.num_generations.max(1)).max(1);
         let mut at = range.start;
@@ -259,7 +266,7 @@ impl RejectionSampling {
             if self.min_language_consistency > 0.0 {
                 rewards::check(&[Weighted::new(1.0, LanguageConsistency)], &questions)?;
             }
-            let (rollouts, stopped) = finished(model, &mut generator, &config, task, (at as u64, questions), observer)?;
+            let (rollouts, stopped) = finished(model, &mut generator, config, task, (at as u64, questions), observer)?;
             observer.on_rollouts(&rollouts);
             at += rollouts.len() / self.num_generations;
             let traces = self.filter(task, rollouts, kept);
@@ -305,7 +312,8 @@ impl RejectionSampling {
             Ok(())
         };
         let range = 0..self.questions(task)?;
-        let done = self.rounds(model, precision, task, (range, &mut kept), observer, &mut keep)?;
+        let config = self.rollout_config(precision, task.stop_tokens());
+        let done = self.rounds(model, &config, task, (range, &mut kept), observer, &mut keep)?;
         Ok(done.map(|()| (all, kept.tally)))
     }
 }

@@ -6,6 +6,7 @@ use crate::evaluation::Evaluation;
 use crate::metrics::{Metrics, MetricsFile};
 use crate::observer::Observer;
 use crate::tensorboard::EventFile;
+use meno_comm::Comm;
 use meno_model::Model;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -29,12 +30,15 @@ pub struct Run<'a> {
     pub budget: Budget,
     /// Held-out data to evaluate, if requested.
     pub evaluation: Option<Evaluation<'a>>,
+    /// The ranks that share the work. Only the first one writes metrics.
+    pub comm: Comm,
 }
 
 impl<'a> Run<'a> {
-    /// Creates a run with an observer and without files.
+    /// Creates a run of one process with an observer and without files.
     pub fn new(observer: &'a mut dyn Observer) -> Self {
-        Run { observer, checkpoints: None, metrics: None, budget: Budget::default(), evaluation: None }
+        let comm = meno_comm::solo();
+        Run { observer, checkpoints: None, metrics: None, budget: Budget::default(), evaluation: None, comm }
     }
 }
 
@@ -69,6 +73,7 @@ pub(crate) struct Log {
     start: Instant,
     step_start: Instant,
     budget: Budget,
+    comm: Comm,
     pub(crate) summary: Summary,
     /// True if a step was made since the last checkpoint.
     pub(crate) unsaved: bool,
@@ -76,19 +81,21 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn start(run: &Run, step: usize) -> Result<Self, Error> {
-        let file = run.metrics.as_deref().map(|path| MetricsFile::open(path, step)).transpose()?;
-        let dir = run.metrics.as_deref().map(|path| path.parent().unwrap_or(Path::new("")));
+        let metrics = run.metrics.as_deref().filter(|_| run.comm.is_first());
+        let file = metrics.map(|path| MetricsFile::open(path, step)).transpose()?;
+        let dir = metrics.map(|path| path.parent().unwrap_or(Path::new("")));
         let events = dir.map(|dir| EventFile::open(dir, step)).transpose()?;
         let now = Instant::now();
         let summary = Summary { steps: step, ..Summary::default() };
-        Ok(Log { file, events, start: now, step_start: now, budget: run.budget, summary, unsaved: false })
+        let (budget, comm) = (run.budget, run.comm.clone());
+        Ok(Log { file, events, start: now, step_start: now, budget, comm, summary, unsaved: false })
     }
 
-    /// Returns true if another step may start.
+    /// Returns true if another step may start, which all ranks agree on.
     pub(crate) fn may_continue(&mut self, observer: &mut dyn Observer) -> bool {
-        self.summary.stopped |= observer.should_stop();
+        self.summary.stopped |= self.comm.any(observer.should_stop());
         self.summary.seconds = self.start.elapsed().as_secs_f64();
-        !self.summary.stopped && self.budget.seconds.is_none_or(|s| self.summary.seconds < s)
+        !self.summary.stopped && !self.comm.any(self.budget.seconds.is_some_and(|s| self.summary.seconds >= s))
     }
 
     /// Records a completed step over `tokens` tokens.

@@ -133,7 +133,7 @@ impl Sft {
         self.check()?;
         self.check_length(train)?;
         self.check_examples(train, list)?;
-        let trainer = Trainer::new(train, model, self.trains_mtp(model))?;
+        let trainer = Trainer::new(train, model, self.trains_mtp(model), &run.comm)?;
         let training = StageState::new("sft", trainer);
         let mut stage = SftRun { settings: self, train, list, mixture, training, progress: SftProgress::default() };
         training::train(&mut stage, train.max_steps, model, run)
@@ -249,7 +249,7 @@ impl Stage for SftRun<'_> {
         let scale = [1.0, settings.mtp_loss_weight];
         let Some(loss) = trainer.cross_entropy(model, &sequences, scale, observer)? else { return Ok(None) };
         let grad_norm = trainer.update(model, state.step)?;
-        model.update_router_bias(&loss.expert_load, settings.bias_update_speed)?;
+        model.update_router_bias(&loss.expert_load.0, settings.bias_update_speed)?;
         state.position += settings.train_batch_size as u64;
         state.num_tokens += loss.rows as u64;
         state.step += 1;

@@ -11,9 +11,9 @@ pub(crate) fn step_metrics(train: &Train, state: &State, loss: &StepLoss, grad_n
     if loss.losses.mtp != 0.0 {
         m.push("mtp_loss", loss.losses.mtp / mtp_weight as f64);
     }
-    if !loss.expert_load.is_empty() {
+    if !loss.expert_load.0.is_empty() {
         m.push("balance_loss", loss.losses.balance);
-        m.push("moe/max_violation", max_violation(&loss.expert_load));
+        m.push("moe/max_violation", max_violation(&loss.expert_load.0));
     }
     m.push("entropy", loss.entropy);
     m.push("grad_norm", grad_norm as f64);

@@ -91,7 +91,12 @@ impl Training {
         let active = model.config.counts().active.max(1) as f64;
         // Choose passes of a second or less, however large the model is.
         let rows = ((0.5 * PASSES * flops / (6.0 * active)) as usize).max(64).min(train.max_tokens).max(2);
-        let mut trainer = Trainer::new(&Train { max_tokens: rows, ..train.clone() }, model, mtp)?;
+        let mut trainer = Trainer::new(
+            &Train { max_tokens: rows, gradient_shards: 1, ..train.clone() },
+            model,
+            mtp,
+            &meno_comm::solo(),
+        )?;
         let batch = random(model.config.vocab_size, rows, length.clamp(2, rows));
         let mut pass = |trainer: &mut Trainer| {
             let start = Instant::now();

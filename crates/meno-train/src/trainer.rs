@@ -1,23 +1,29 @@
-//! One optimizer step: forward and backward over packed passes; their gradients are summed, clipped and applied.
+//! One optimizer step: forward and backward over packed passes; their gradients are summed, clipped and applied. The
+//! step is divided into shards, which the ranks of a run share ([`crate::shards`]).
 //!
 //! Losses are normalized over the whole step before the first pass (`Batch::weights`), so packing sequences differently
 //! changes only the order of the sum.
 
-use crate::checkpoint::{self, Blocks, Checkpoints, OwnedBlocks, State};
+use crate::checkpoint::{self, Block, Blocks, Checkpoints, OwnedBlocks, State};
 use crate::data::Example;
 use crate::error::Error;
+use crate::expert_load::ExpertLoad;
+use crate::gather;
 use crate::limits::{AT_LEAST_ONE, BELOW_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, refused, within};
 use crate::lr_schedule::{LrSchedule, LrSchedulerType};
 use crate::observer::Observer;
 use crate::packing::best_fit;
+pub use crate::shards::Reduce;
+use crate::shards::{Shards, Sums};
+use meno_comm::Comm;
 use meno_model::{Model, TrainOptions};
-use meno_tensor::backend::{Backend, Buffer, Executor, Optimizer, Pass};
+use meno_tensor::backend::{Buffer, Executor, Optimizer, Pass};
 use meno_tensor::optim::{OptimizerConfig, OptimizerKind, clip_scale};
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy, Losses, Objective, Outputs};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Settings common to all stages: `[train]` of a recipe. Names are those of Hugging Face's `TrainingArguments`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +63,11 @@ pub struct Train {
     pub gradient_checkpointing: bool,
     /// Input type of the linear layers' GEMMs: f32 or bf16. Accumulation and master weights are f32.
     pub precision: Precision,
+    /// Shards of an optimizer step, a power of two: their gradients are added in a fixed tree, so a run has the same
+    /// bits for any number of processes that divides it.
+    pub gradient_shards: usize,
+    /// How gradients of several processes are added: ordered (same bits for any number of processes) or fast.
+    pub reduce: Reduce,
     /// Seed of all random numbers: order of the data, sampling.
     pub seed: u64,
 }
@@ -92,6 +103,8 @@ impl Default for Train {
             max_tokens: 2048,
             gradient_checkpointing: false,
             precision: Precision::F32,
+            gradient_shards: 1,
+            reduce: Reduce::Ordered,
             seed: 0,
         }
     }
@@ -160,16 +173,16 @@ impl Train {
 /// Gradients, optimizer and executor of one model.
 pub struct Trainer {
     train: Train,
-    backend: Arc<dyn Backend>,
     executor: Box<dyn Executor>,
     grads: Box<dyn Buffer>,
     optimizer: Box<dyn Optimizer>,
+    shards: Shards,
 }
 
 /// Bytes of a [`Trainer`] by purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrainerMemory {
-    /// Gradients.
+    /// Gradients, with the partial sums of shards.
     pub gradients: usize,
     /// State of the optimizer.
     pub optimizer: usize,
@@ -178,21 +191,22 @@ pub struct TrainerMemory {
 }
 
 impl Trainer {
-    /// Plans the memory for `model`; `mtp` adds the multi-token prediction loss.
-    pub fn new(train: &Train, model: &Model, mtp: bool) -> Result<Self, Error> {
+    /// Plans the memory for `model` on one of the ranks `comm`; `mtp` adds the multi-token prediction loss.
+    pub fn new(train: &Train, model: &Model, mtp: bool, comm: &Comm) -> Result<Self, Error> {
         train.check()?;
+        let shards = Shards::new(train, model, comm)?;
         let options = TrainOptions { recompute: train.gradient_checkpointing, mtp };
         let executor = model.train_executor(train.max_tokens, options)?;
-        let backend = model.backend().clone();
+        let backend = model.backend();
         let grads = backend.buffer(model.layout().total())?;
-        let optimizer = backend.optimizer(train.optimizer(), model.layout())?;
-        Ok(Trainer { train: train.clone(), backend, executor, grads, optimizer })
+        let optimizer = backend.optimizer(train.optimizer(), model.layout(), shards.owned())?;
+        Ok(Trainer { train: train.clone(), executor, grads, optimizer, shards })
     }
 
     /// Returns the bytes by purpose.
     pub fn memory(&self) -> TrainerMemory {
         TrainerMemory {
-            gradients: self.grads.len() * 4,
+            gradients: self.grads.len() * 4 + self.shards.bytes(),
             optimizer: self.optimizer.state().iter().map(|(_, s)| s.len() * 4).sum(),
             activations: self.executor.planned_bytes(self.train.precision),
         }
@@ -210,17 +224,53 @@ impl Trainer {
         Ok(self.executor.forward(&mut *model.weights, pass, None)?)
     }
 
-    /// Ends optimizer step `step` (counted from 0): clips, updates the weights, clears the gradients. Returns the norm
-    /// of the gradient before clipping.
+    /// Ends optimizer step `step` (counted from 0): adds the gradients of all ranks, clips, updates the weights, clears
+    /// the gradients. Returns the norm of the gradient before clipping.
     pub fn update(&mut self, model: &mut Model, step: usize) -> Result<f32, Error> {
-        let norm = self.backend.gradient_norm(model.layout(), &*self.grads)?;
+        self.shards.sum_gradients(&mut *self.grads)?;
+        let norm = self.shards.gradient_norm(model.layout(), &*self.grads)?;
         if !(norm as f32).is_finite() {
             return Err(Error::NotFinite { step: step + 1, what: "the gradient norm", value: norm as f32 });
         }
         let scale = clip_scale(norm, self.train.max_grad_norm);
         let learning_rate = self.train.learning_rate_at(step);
         self.optimizer.step(&mut *model.weights, &mut *self.grads, learning_rate, scale)?;
+        self.shards.spread_weights(model)?;
         Ok(norm as f32)
+    }
+
+    /// Computes the shards of this rank, whose sequences have lengths `lens`, and returns the sums of all shards. `run`
+    /// computes the pass over some of the sequences. `None` if the observer stopped it.
+    pub(crate) fn compute_shards<S: Sums>(
+        &mut self,
+        lens: &[usize],
+        observer: &mut dyn Observer,
+        run: &mut dyn FnMut(&mut Trainer, &[usize], &mut S) -> Result<(), Error>,
+    ) -> Result<Option<S>, Error> {
+        let mut dealt = self.shards.deal(lens);
+        let own: Vec<_> = dealt.drain(self.shards.own()).map(|s| pack(&s, lens, self.train.max_tokens)).collect();
+        let (mut done, total) = (0, own.iter().map(Vec::len).sum());
+        observer.on_progress("passes", 0, total);
+        let alone = self.shards.comm().size() == 1;
+        let mut sums = Vec::new();
+        self.shards.begin();
+        for passes in own {
+            let mut shard = S::default();
+            for members in passes {
+                run(self, &members, &mut shard)?;
+                done += 1;
+                observer.on_progress("passes", done, total);
+                if alone && observer.should_stop() {
+                    return Ok(None);
+                }
+            }
+            sums.push(shard);
+            self.shards.complete(&mut self.grads)?;
+            if !alone && self.shards.should_stop(observer) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.shards.merge(sums)))
     }
 
     /// Computes the mean cross-entropy of all predicted tokens of `sequences`, forward and backward; `head_scale` as in
@@ -236,24 +286,18 @@ impl Trainer {
         let lens: Vec<usize> = sequences.iter().map(|s| s.tokens.len()).collect();
         let targets: usize = sequences.iter().map(|s| s.tokens.len().saturating_sub(s.prompt)).sum();
         let weight = 1.0 / targets.max(1) as f32;
-        let passes = best_fit(&lens, self.train.max_tokens);
-        let mut total = StepLoss::default();
         let mut batch = Batch::default();
-        observer.on_progress("passes", 0, passes.len());
-        for (i, pass) in passes.iter().enumerate() {
+        let mut run = |trainer: &mut Trainer, members: &[usize], sums: &mut StepLoss| {
             batch.clear();
-            for &s in pass {
+            for &s in members {
                 let Sequence { tokens, prompt } = sequences[s];
                 batch.push_training(tokens, |at| if at >= prompt { weight } else { 0.0 });
             }
-            total.rows += batch.len();
-            let out = self.pass(model, &batch, &CrossEntropy { head_scale })?;
-            total.add(out, &batch);
-            observer.on_progress("passes", i + 1, passes.len());
-            if observer.should_stop() {
-                return Ok(None);
-            }
-        }
+            let out = trainer.pass(model, &batch, &CrossEntropy { head_scale })?;
+            sums.add(out, &batch);
+            Ok(())
+        };
+        let Some(mut total) = self.compute_shards(&lens, observer, &mut run)? else { return Ok(None) };
         total.entropy /= targets.max(1) as f64;
         let loss = total.losses.total() as f32;
         if !loss.is_finite() {
@@ -274,34 +318,68 @@ impl Trainer {
         examples.iter().try_for_each(|e| model.check_tokens(&e.tokens))?;
         let lens: Vec<usize> = examples.iter().map(|e| e.tokens.len()).collect();
         let passes = best_fit(&lens, self.train.max_tokens);
-        let (mut sum, mut tokens) = (0.0, 0);
-        observer.on_progress("held-out examples", 0, passes.len());
         let mut batch = Batch::default();
-        for (i, pass) in passes.iter().enumerate() {
+        let losses = self.each_rank(passes.len(), "held-out examples", observer, &mut |trainer, pass| {
             batch.clear();
             let answer = |s: &usize| examples[*s].tokens.len().saturating_sub(examples[*s].prompt.max(1));
-            let targets: usize = pass.iter().map(answer).sum();
+            let targets: usize = passes[pass].iter().map(answer).sum();
             let weight = 1.0 / targets.max(1) as f32;
-            for &s in pass {
+            for &s in &passes[pass] {
                 let (list, prompt) = (&examples[s].tokens, examples[s].prompt.max(1));
                 batch.push_training(list, |at| if at >= prompt { weight } else { 0.0 });
             }
-            let out = self.score(model, &batch, &CrossEntropy { head_scale: [1.0, 0.0] })?;
-            sum += out.losses.next_token * targets as f64;
-            tokens += targets;
-            observer.on_progress("held-out examples", i + 1, passes.len());
-            if observer.should_stop() {
-                return Ok(None);
+            let out = trainer.score(model, &batch, &CrossEntropy { head_scale: [1.0, 0.0] })?;
+            Ok(vec![out.losses.next_token, targets as f64])
+        })?;
+        let Some(losses) = losses else { return Ok(None) };
+        let sum: f64 = losses.iter().map(|pass| pass[0] * pass[1]).sum();
+        let tokens: f64 = losses.iter().map(|pass| pass[1]).sum();
+        Ok(Some(sum / tokens.max(1.0)))
+    }
+
+    /// Deals `passes` passes without gradients to the ranks, and returns the results of all of them in order. `None` if
+    /// the observer stopped it.
+    pub(crate) fn each_rank(
+        &mut self,
+        passes: usize,
+        what: &str,
+        observer: &mut dyn Observer,
+        run: &mut dyn FnMut(&mut Trainer, usize) -> Result<Vec<f64>, Error>,
+    ) -> Result<Option<Vec<Vec<f64>>>, Error> {
+        let (rank, size) = (self.shards.comm().rank(), self.shards.comm().size());
+        let own: Vec<usize> = (rank..passes).step_by(size).collect();
+        observer.on_progress(what, 0, own.len());
+        let (mut results, mut stopped) = (Vec::new(), false);
+        for (done, pass) in own.iter().enumerate() {
+            results.push((*pass, run(self, *pass)?));
+            observer.on_progress(what, done + 1, own.len());
+            stopped = observer.should_stop();
+            if stopped {
+                break;
             }
         }
-        Ok(Some(sum / tokens.max(1) as f64))
+        if self.shards.comm().any(stopped) {
+            return Ok(None);
+        }
+        Ok(Some(gather::rows(self.shards.comm(), results).into_iter().map(|(_, result)| result).collect()))
     }
 
     /// Restores the optimizer from a checkpoint.
     pub(crate) fn restore(&mut self, state: &State, blocks: &OwnedBlocks) -> Result<(), Error> {
-        let block = |name: &str| blocks.get(name).map_or(&[][..], Vec::as_slice);
+        let owned = self.shards.owned();
+        let block = |name: &str| {
+            let whole = blocks.get(name).map_or(&[][..], Vec::as_slice);
+            // A block of another network is too short, which the optimizer reports.
+            let parts = owned.iter().map(|range| whole.get(range.clone()).unwrap_or_default());
+            if *owned == [0..whole.len()] {
+                Cow::Borrowed(whole)
+            } else {
+                Cow::Owned(parts.collect::<Vec<_>>().concat())
+            }
+        };
+        let [first, second] = ["exp_avg", "exp_avg_sq"].map(block);
         self.optimizer
-            .restore(state.optimizer_steps, ["exp_avg", "exp_avg_sq"].map(block))
+            .restore(state.optimizer_steps, [&first, &second])
             .map_err(|e| Error::Checkpoint { path: "training_state.safetensors".into(), message: e.to_string() })
     }
 
@@ -313,7 +391,9 @@ impl Trainer {
         state: &State,
         more: Blocks<'a>,
     ) -> Result<PathBuf, Error> {
-        let mut blocks: Blocks = self.optimizer.state().map(|(name, moment)| (name.to_owned(), moment)).into();
+        let (len, owned) = (self.grads.len(), self.shards.owned());
+        let moments = self.optimizer.state().map(|(name, moment)| Block::part(name, len, moment, owned));
+        let mut blocks = Blocks::from(moments);
         blocks.extend(more);
         let state = &State { optimizer_steps: self.optimizer.steps(), ..state.clone() };
         checkpoint::save(to, model, state, blocks)
@@ -333,8 +413,37 @@ pub(crate) struct StepLoss {
     pub(crate) losses: Losses,
     /// Entropy of the predictions: first the sum, then the mean.
     pub(crate) entropy: f64,
-    pub(crate) expert_load: Vec<Vec<u32>>,
+    pub(crate) expert_load: ExpertLoad,
     pub(crate) rows: usize,
+}
+
+impl Sums for StepLoss {
+    fn to_numbers(&self) -> Vec<f64> {
+        let Losses { next_token, mtp, balance } = self.losses;
+        let mut row = vec![next_token, mtp, balance, self.entropy, self.rows as f64];
+        self.expert_load.write(&mut row);
+        row
+    }
+    fn from_numbers(numbers: Vec<f64>) -> StepLoss {
+        let mut row = numbers.into_iter();
+        let mut next = || row.next().unwrap_or_default();
+        let losses = Losses { next_token: next(), mtp: next(), balance: next() };
+        let (entropy, rows) = (next(), next() as usize);
+        StepLoss { losses, entropy, rows, expert_load: ExpertLoad::read(&mut row) }
+    }
+    fn merge(&mut self, next: StepLoss) {
+        self.losses += next.losses;
+        self.entropy += next.entropy;
+        self.rows += next.rows;
+        self.expert_load.add(&next.expert_load.0);
+    }
+}
+
+/// Packs some of the sequences into passes.
+fn pack(sequences: &[usize], lens: &[usize], max_tokens: usize) -> Vec<Vec<usize>> {
+    let lens: Vec<usize> = sequences.iter().map(|&s| lens[s]).collect();
+    let whole = |pass: Vec<usize>| pass.iter().map(|&member| sequences[member]).collect();
+    best_fit(&lens, max_tokens).into_iter().map(whole).collect()
 }
 
 impl StepLoss {
@@ -342,10 +451,7 @@ impl StepLoss {
         self.losses += out.losses;
         let rows = batch.weights.iter().zip(&out.entropies).filter(|(w, _)| **w > 0.0);
         self.entropy += rows.map(|(_, e)| *e as f64).sum::<f64>();
-        self.expert_load.resize(out.expert_load.len(), Vec::new());
-        for (sum, load) in self.expert_load.iter_mut().zip(&out.expert_load) {
-            sum.resize(load.len(), 0);
-            sum.iter_mut().zip(load).for_each(|(a, b)| *a += b);
-        }
+        self.rows += batch.len();
+        self.expert_load.add(&out.expert_load);
     }
 }

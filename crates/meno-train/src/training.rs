@@ -79,6 +79,9 @@ pub(crate) fn train(
     run: &mut Run,
 ) -> Result<Summary, Error> {
     evaluation::check(run)?;
+    if let Some(evaluation) = &mut run.evaluation {
+        evaluation.share(&run.comm);
+    }
     let name = stage.training().state.stage.clone();
     if let Some((saved, blocks)) = checkpoint::resume(run.checkpoints.as_ref(), run.observer, model, &name)? {
         let training = stage.training_mut();

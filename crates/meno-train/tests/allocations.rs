@@ -79,7 +79,7 @@ fn moe() -> Model {
 /// assembly.
 fn training(model: &mut Model, train: &Train, steps: usize) -> Vec<usize> {
     let mtp = model.config.num_nextn_predict_layers > 0;
-    let mut trainer = Trainer::new(train, model, mtp).unwrap();
+    let mut trainer = Trainer::new(train, model, mtp, &meno_comm::solo()).unwrap();
     let tokens: Vec<u32> = (0..120).map(|i| (i * 7 % 290) as u32).collect();
     let (mut batch, mut counts) = (Batch::default(), Vec::with_capacity(steps));
     for step in 0..steps {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+#[path = "common/repeat.rs"]
+mod repeat;
 #[path = "common/tiny.rs"]
 mod tiny;
 
@@ -15,63 +17,8 @@ use meno_train::grpo::objective::{GrpoObjective, LossType, ObjectiveConfig, Toke
 use meno_train::rewards::{Input, Reward, Weighted};
 use meno_train::trainer::{Optim, Trainer};
 use meno_train::{Distill, Error, Grpo, NoopObserver, Pretrain, RejectionSampling, Run, Sft, Summary, Train};
-use serde_json::json;
+use repeat::{Repeat, moe, rewards};
 use tiny::{STOP, VOCAB, dense};
-
-fn moe() -> Model {
-    let config = json!({
-        "model_type": "deepseek_v3", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48,
-        "moe_intermediate_size": 16, "num_hidden_layers": 2, "first_k_dense_replace": 1, "n_routed_experts": 4,
-        "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "topk_method": "noaux_tc",
-        "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 1.0, "num_attention_heads": 2,
-        "q_lora_rank": null, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8,
-        "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 128, "tie_word_embeddings": false,
-        "initializer_range": 0.08, "hidden_act": "silu", "num_nextn_predict_layers": 1, "aux_loss_alpha": 0.001,
-        "seq_aux": true, "num_key_value_heads": 2, "moe_layer_freq": 1,
-    });
-    Model::random(Config::from_value("tiny", config).unwrap(), 3).unwrap()
-}
-
-/// Asks to repeat a letter; answers are letters until the stop token.
-struct Repeat;
-
-impl Questions for Repeat {
-    fn question(&self, index: u64) -> Result<Question, Error> {
-        let letter = 4 + (index % 4) as u32;
-        let answer = self.text(&[letter]);
-        Ok(Question { index, prompt: vec![2, letter, 3], answer, language: "en".into(), ..Question::default() })
-    }
-    fn text(&self, tokens: &[u32]) -> String {
-        tokens.iter().filter(|t| **t != STOP).map(|t| char::from(b'a' + *t as u8)).collect()
-    }
-    fn stop_tokens(&self) -> Vec<u32> {
-        vec![STOP]
-    }
-    fn verify(&self, question: &Question, response: &str, truncated: bool) -> Verdict {
-        match response.starts_with(&question.answer) {
-            _ if truncated && response.is_empty() => Verdict::Truncated,
-            true => Verdict::Right,
-            false => Verdict::Wrong,
-        }
-    }
-}
-
-/// The fraction of a response's letters that equal the requested one.
-struct Share;
-
-impl Reward for Share {
-    fn name(&self) -> &str {
-        "share"
-    }
-    fn score(&self, input: &Input) -> f32 {
-        let hits = input.text.matches(input.question.answer.as_str()).count();
-        hits as f32 / input.text.len().max(1) as f32
-    }
-}
-
-fn rewards() -> [Weighted; 1] {
-    [Weighted::new(1.0, Share)]
-}
 
 fn train(max_steps: usize, learning_rate: f32) -> Train {
     Train { max_steps, learning_rate, weight_decay: 0.0, max_tokens: 64, ..Train::default() }
@@ -265,7 +212,7 @@ fn the_loss_of_sft_is_the_mean_over_answer_tokens() {
     let mut model = moe();
     let examples =
         [Example { tokens: vec![2, 20, 21, 22, 9, STOP], prompt: 4 }, Example { tokens: vec![2, 5, 6, 7], prompt: 1 }];
-    let mut trainer = Trainer::new(&train(1, 1e-3), &model, false).unwrap();
+    let mut trainer = Trainer::new(&train(1, 1e-3), &model, false, &meno_comm::solo()).unwrap();
     let (mut sum, mut count) = (0.0, 0);
     for e in &examples {
         let mut batch = Batch::default();
@@ -339,7 +286,7 @@ fn the_gradient_of_grpo_is_that_of_its_loss() {
 fn packed_sequences_do_not_leak() {
     let mut model = moe();
     let train = train(1, 1e-3);
-    let mut trainer = Trainer::new(&train, &model, true).unwrap();
+    let mut trainer = Trainer::new(&train, &model, true, &meno_comm::solo()).unwrap();
     let sequences: [&[u32]; 3] = [&[4, 5, 6, 7, 8], &[9, 10, 11], &[12, 13, 14, 15, 16, 17, 18]];
     let objective = CrossEntropy { head_scale: [1.0, 0.3] };
     let mut separate = (Losses::default(), Vec::new());

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ops::embedding::Embedding;
 use crate::ops::linear::Linear;
-use crate::optim::OptimizerKind;
+use crate::optim::{CUT, OptimizerKind, divide};
 use crate::pool;
 use crate::quant::encode;
 use crate::rng::Rng;
@@ -16,8 +16,13 @@ fn devices() -> impl Iterator<Item = Arc<dyn Backend>> {
 
 /// An embedding, a norm, two matrices and a frozen bias with random values, the same on every device.
 fn weights(backend: &dyn Backend) -> Box<dyn Weights> {
+    weights_with(backend, 901) // more than a device updates at once
+}
+
+/// Like [`weights`], with an embedding of `tokens` rows.
+fn weights_with(backend: &dyn Backend, tokens: usize) -> Box<dyn Weights> {
     let mut p = ParamLayout::default();
-    p.declare("model.embed_tokens.weight", &[901, 6]); // more than a device updates at once
+    p.declare("model.embed_tokens.weight", &[tokens, 6]);
     p.declare("norm.weight", &[6]);
     p.declare("a.weight", &[12, 6]);
     p.declare("b.weight", &[5, 7]);
@@ -29,6 +34,11 @@ fn weights(backend: &dyn Backend) -> Box<dyn Weights> {
         weights.update(p, &mut |w| w.iter_mut().for_each(|x| *x = rng.normal())).unwrap();
     }
     weights
+}
+
+/// All ranges of the layout.
+fn whole(weights: &dyn Weights) -> [Range<usize>; 1] {
+    [0..weights.layout().total()]
 }
 
 /// All values, padding included.
@@ -71,7 +81,7 @@ fn both_optimizers_descend_and_leave_frozen_parameters_and_no_gradient() {
     for (backend, kind) in devices().flat_map(|b| [(b.clone(), OptimizerKind::AdamW), (b, OptimizerKind::Muon)]) {
         let mut w = weights(&*backend);
         let config = OptimizerConfig { kind, weight_decay: 0.0, ..Default::default() };
-        let mut optimizer = backend.optimizer(config, w.layout()).unwrap();
+        let mut optimizer = backend.optimizer(config, w.layout(), &whole(&*w)).unwrap();
         let frozen = w.layout().find("mlp.gate.e_score_correction_bias").unwrap();
         let before = w.read(frozen).unwrap().to_vec();
         let norm = |w: &dyn Weights| backend.gradient_norm(w.layout(), &*grads(&*backend, w)).unwrap();
@@ -93,10 +103,10 @@ fn restoring_continues_with_the_same_bits_on_any_number_of_threads() {
         let run = |threads: usize, restore_at: usize| {
             pool::with_threads(threads, || {
                 let mut w = weights(&*backend);
-                let mut current = backend.optimizer(config, w.layout()).unwrap();
+                let mut current = backend.optimizer(config, w.layout(), &whole(&*w)).unwrap();
                 for step in 0..6 {
                     if step == restore_at {
-                        let mut fresh = backend.optimizer(config, w.layout()).unwrap();
+                        let mut fresh = backend.optimizer(config, w.layout(), &whole(&*w)).unwrap();
                         let moments = current.state().map(|(_, m)| all(m));
                         fresh.restore(current.steps(), [&moments[0], &moments[1]]).unwrap();
                         current = fresh;
@@ -114,10 +124,56 @@ fn restoring_continues_with_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
+fn parts_of_an_optimizer_take_the_step_of_the_whole() {
+    for (backend, kind) in devices().flat_map(|b| [(b.clone(), OptimizerKind::AdamW), (b, OptimizerKind::Muon)]) {
+        let config = OptimizerConfig { kind, ..Default::default() };
+        let run = |parts: usize| {
+            let mut w = weights_with(&*backend, CUT / 6 + 1000);
+            let layout = w.layout().clone();
+            let owned = divide(&config, &layout, &whole(&*w), parts);
+            let mut optimizers: Vec<_> =
+                owned.iter().map(|owned| backend.optimizer(config, &layout, owned).unwrap()).collect();
+            let mut norms = Vec::new();
+            for step in 0..3 {
+                let g = random_grads(&*backend, &layout, step);
+                let squares =
+                    owned.iter().flatten().map(|r| backend.gradient_squares(&layout, &*g, r.clone()).unwrap());
+                norms.push(squares.collect::<Vec<_>>().concat());
+                for optimizer in &mut optimizers {
+                    let mut g = random_grads(&*backend, &layout, step);
+                    optimizer.step(&mut *w, &mut *g, 0.05, 0.7).unwrap();
+                    assert!(all(&*g).iter().all(|&g| g == 0.0));
+                }
+            }
+            let moments = |i: usize| optimizers.iter().flat_map(|o| all(o.state()[i].1)).collect::<Vec<_>>();
+            (values(&*w), norms, moments(0), moments(1))
+        };
+        let expected = run(1);
+        for parts in [2, 3] {
+            assert!(run(parts) == expected, "{backend:?}, {kind:?}, {parts} parts");
+        }
+    }
+}
+
+#[test]
+fn buffers_add_and_become_zero() {
+    for backend in devices() {
+        let n = 100_003;
+        let [mut a, mut b] = [(); 2].map(|_| backend.buffer(n).unwrap());
+        a.update(0..n, &mut |v| v.iter_mut().enumerate().for_each(|(i, v)| *v = i as f32)).unwrap();
+        b.update(0..n, &mut |v| v.iter_mut().enumerate().for_each(|(i, v)| *v = 0.5 - i as f32 / 3.0)).unwrap();
+        a.add(&*b).unwrap();
+        assert!(all(&*a).iter().enumerate().all(|(i, &v)| v == i as f32 + (0.5 - i as f32 / 3.0)), "{backend:?}");
+        a.zero().unwrap();
+        assert!(all(&*a).iter().all(|&v| v == 0.0));
+    }
+}
+
+#[test]
 fn state_of_another_network_is_refused() {
     for backend in devices() {
         let w = weights(&*backend);
-        let mut optimizer = backend.optimizer(OptimizerConfig::default(), w.layout()).unwrap();
+        let mut optimizer = backend.optimizer(OptimizerConfig::default(), w.layout(), &whole(&*w)).unwrap();
         let error = optimizer.restore(1, [&[0.0; 3], &vec![0.0; w.layout().total()]]).unwrap_err();
         assert!(error.to_string().contains("exp_avg"), "{error}");
     }
@@ -132,7 +188,7 @@ fn optimizer_steps_agree() {
         for backend in devices() {
             let mut w = weights(&*backend);
             let config = OptimizerConfig { kind, ..Default::default() };
-            let mut optimizer = backend.optimizer(config, w.layout()).unwrap();
+            let mut optimizer = backend.optimizer(config, w.layout(), &whole(&*w)).unwrap();
             for step in 0..5 {
                 let mut g = random_grads(&*backend, w.layout(), step);
                 optimizer.step(&mut *w, &mut *g, 0.05, 0.7).unwrap();

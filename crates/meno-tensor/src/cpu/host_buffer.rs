@@ -71,6 +71,17 @@ impl backend::Buffer for HostBuffer {
         f(&mut self[range]);
         Ok(())
     }
+    fn add(&mut self, other: &dyn backend::Buffer) -> Result<(), Error> {
+        let other = other.read(0..self.len)?;
+        pool::for_chunks(self, MIX_BLOCK, |i, mine| {
+            mine.iter_mut().zip(&other[i * MIX_BLOCK..]).for_each(|(mine, other)| *mine += other);
+        });
+        Ok(())
+    }
+    fn zero(&mut self) -> Result<(), Error> {
+        pool::for_chunks(self, MIX_BLOCK, |_, mine| mine.fill(0.0));
+        Ok(())
+    }
     fn mix(&mut self, weights: &dyn backend::Weights, rate: f32) -> Result<(), Error> {
         let weights = weights.read_all()?;
         pool::for_chunks(self, MIX_BLOCK, |i, mine| {
@@ -83,7 +94,7 @@ impl backend::Buffer for HostBuffer {
     }
 }
 
-/// Values mixed by one task.
+/// Values mixed or added by one task.
 const MIX_BLOCK: usize = 1 << 15;
 
 impl Drop for HostBuffer {

@@ -7,7 +7,7 @@ pub(super) mod norm;
 use super::host_buffer::HostBuffer;
 use super::weights::CpuWeights;
 use crate::backend::{Buffer, Error, Optimizer, Weights, own_mut};
-use crate::optim::{OptimizerConfig, UpdateRule};
+use crate::optim::{OptimizerConfig, OwnedPiece, UpdateRule, owned_len, owned_pieces};
 use crate::tape::ParamLayout;
 use muon::Muon;
 use std::ops::Range;
@@ -15,8 +15,10 @@ use std::ops::Range;
 /// An optimizer and its state.
 pub(super) struct CpuOptimizer {
     config: OptimizerConfig,
-    /// Adjacent parameters with the same rule form one span.
-    spans: Vec<(Range<usize>, UpdateRule)>,
+    /// Adjacent pieces with the same rule form one.
+    pieces: Vec<OwnedPiece>,
+    /// The values of the layout that belong to no piece.
+    others: Vec<Range<usize>>,
     steps: u64,
     /// AdamW's first moment, Muon's momentum.
     first: HostBuffer,
@@ -26,25 +28,31 @@ pub(super) struct CpuOptimizer {
 }
 
 impl CpuOptimizer {
-    pub(super) fn new(config: OptimizerConfig, layout: &ParamLayout) -> Result<Self, Error> {
-        let mut spans: Vec<(Range<usize>, UpdateRule)> = Vec::new();
+    pub(super) fn new(config: OptimizerConfig, layout: &ParamLayout, owned: &[Range<usize>]) -> Result<Self, Error> {
+        let mut pieces: Vec<OwnedPiece> = Vec::new();
         let mut muon = Muon::default();
-        for (_, info) in layout.iter() {
-            let rule = UpdateRule::of(&config, info);
-            if let UpdateRule::Muon { rows, cols } = rule {
+        for piece in owned_pieces(&config, layout, owned) {
+            if let UpdateRule::Muon { rows, cols } = piece.rule {
                 muon.reserve(rows, cols);
             }
-            match spans.last_mut() {
+            match pieces.last_mut() {
                 // Padding between parameters has neither values nor gradients.
-                Some((span, last)) if *last == rule && !matches!(rule, UpdateRule::Muon { .. }) => {
-                    span.end = info.range().end;
-                }
-                _ => spans.push((info.range(), rule)),
+                Some(last) if joins(last, &piece) => last.place.end = piece.place.end,
+                _ => pieces.push(piece),
             }
         }
-        let moment = || HostBuffer::new(layout.total(), "the optimizer's state");
-        Ok(CpuOptimizer { config, spans, steps: 0, first: moment()?, second: moment()?, muon })
+        let ends = pieces.iter().map(|p| p.place.end);
+        let starts = pieces.iter().map(|p| p.place.start).chain([layout.total()]);
+        let others = std::iter::once(0).chain(ends).zip(starts).map(|(end, start)| end..start).collect();
+        let moment = || HostBuffer::new(owned_len(owned), "the optimizer's state");
+        Ok(CpuOptimizer { config, pieces, others, steps: 0, first: moment()?, second: moment()?, muon })
     }
+}
+
+/// Returns true if two pieces are updated as one.
+fn joins(last: &OwnedPiece, next: &OwnedPiece) -> bool {
+    let distance = |piece: &OwnedPiece| piece.place.start - piece.state;
+    last.rule == next.rule && !matches!(last.rule, UpdateRule::Muon { .. }) && distance(last) == distance(next)
 }
 
 impl Optimizer for CpuOptimizer {
@@ -64,13 +72,14 @@ impl Optimizer for CpuOptimizer {
         self.steps += 1;
         let adam = adamw::AdamwStep::new(&self.config, self.steps, learning_rate, scale);
         let (data, grads) = (own_mut::<CpuWeights>(weights).data_mut(), own_mut::<HostBuffer>(grads));
-        for (span, rule) in &self.spans {
-            let (w, g) = (&mut data[span.clone()], &mut grads[span.clone()]);
-            let first = &mut self.first[span.clone()];
+        for OwnedPiece { place, state, rule } in &self.pieces {
+            let (w, g) = (&mut data[place.clone()], &mut grads[place.clone()]);
+            let state = *state..state + place.len();
+            let first = &mut self.first[state.clone()];
             match *rule {
                 UpdateRule::Frozen => g.fill(0.0),
                 UpdateRule::AdamW { weight_decay } => {
-                    adam.apply(weight_decay, w, g, first, &mut self.second[span.clone()]);
+                    adam.apply(weight_decay, w, g, first, &mut self.second[state]);
                 }
                 UpdateRule::Muon { rows, cols } => {
                     let step = muon::MuonStep { momentum: self.config.muon_momentum, learning_rate, scale };
@@ -78,6 +87,7 @@ impl Optimizer for CpuOptimizer {
                 }
             }
         }
+        self.others.iter().for_each(|other| grads[other.clone()].fill(0.0));
         Ok(())
     }
     fn state(&self) -> [(&'static str, &dyn Buffer); 2] {

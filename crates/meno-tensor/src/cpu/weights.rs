@@ -111,6 +111,10 @@ impl Weights for CpuWeights {
         f(&mut self.data_mut()[range]);
         Ok(())
     }
+    fn update_range(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
+        f(&mut self.data_mut()[range]);
+        Ok(())
+    }
     fn write_quantized(
         &mut self,
         p: Param,

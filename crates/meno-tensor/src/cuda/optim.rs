@@ -8,27 +8,32 @@ use super::buffer::CudaBuffer;
 use super::driver::{Gpu, Launch};
 use super::weights::CudaWeights;
 use crate::backend::{Buffer, Error, Optimizer, Weights, own_mut};
-use crate::optim::{OptimizerConfig, UpdateRule};
+use crate::optim::{OptimizerConfig, OwnedPiece, UpdateRule, owned_len, owned_pieces};
 use crate::tape::ParamLayout;
 use muon::{Muon, MuonStep};
-use spans::{Spans, THREADS, root_of_sum};
+use spans::{Spans, THREADS};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Returns the norm of the gradients of all trainable parameters: squares are summed in f64, over fixed blocks and in a
-/// fixed tree.
-pub(super) fn gradient_norm(layout: &ParamLayout, grads: &CudaBuffer) -> Result<f64, Error> {
+/// Returns Σ g² in f64 over every block of the trainable parameters in `range`.
+pub(super) fn gradient_squares(
+    layout: &ParamLayout,
+    grads: &CudaBuffer,
+    range: Range<usize>,
+) -> Result<Vec<f64>, Error> {
     let gpu = grads.memory.gpu();
-    let trainable = layout.iter().filter(|(_, info)| info.trainable);
-    let spans = Spans::new(gpu, trainable.map(|(_, info)| (info.range(), false)))?;
-    let sums = gpu.allocate((spans.blocks + 1) * size_of::<f64>(), "the gradient norm")?;
-    let norm = sums.at() + (spans.blocks * size_of::<f64>()) as u64;
-    let args = &mut [sums.at().into(), grads.at(0).into(), spans.at().into(), spans.count.into()];
-    gpu.launch("sum_squares", Launch::blocks(spans.blocks, THREADS), args)?;
-    root_of_sum(gpu, norm, sums.at(), spans.blocks)?;
-    let mut result = [0f64];
-    gpu.read(norm, &mut result)?;
-    Ok(result[0])
+    let trainable = layout.iter().filter(|(_, info)| info.trainable).map(|(_, info)| info.range());
+    let inside = trainable.map(|r| r.start.max(range.start)..r.end.min(range.end)).filter(|r| !r.is_empty());
+    // Flags that alternate keep neighbours apart, so that blocks begin with their parameter.
+    let spans = Spans::new(gpu, inside.enumerate().map(|(i, range)| (range, i % 2 == 1)))?;
+    let mut squares = vec![0f64; spans.blocks];
+    if spans.blocks > 0 {
+        let sums = gpu.allocate(spans.blocks * size_of::<f64>(), "the gradient norm")?;
+        let args = &mut [sums.at().into(), grads.at(0).into(), spans.at().into(), spans.count.into()];
+        gpu.launch("sum_squares", Launch::blocks(spans.blocks, THREADS), args)?;
+        sums.read(0, &mut squares)?;
+    }
+    Ok(squares)
 }
 
 /// An optimizer and its state.
@@ -40,31 +45,43 @@ pub(super) struct CudaOptimizer {
     first: CudaBuffer,
     /// AdamW's second moment.
     second: CudaBuffer,
-    /// The parameters that AdamW updates; the flag says which are decayed.
-    adamw: Spans,
-    /// Place and shape of the matrices that Muon updates.
-    matrices: Vec<(Range<usize>, [usize; 2])>,
+    /// The parameters that AdamW updates; the flag says which are decayed. One entry for each owned range, with the
+    /// distance from a value of the layout to its moments.
+    adamw: Vec<(Spans, usize)>,
+    /// The matrices that Muon updates, and their shapes.
+    matrices: Vec<(OwnedPiece, [usize; 2])>,
     muon: Muon,
 }
 
 impl CudaOptimizer {
-    pub(super) fn new(gpu: &Arc<Gpu>, config: OptimizerConfig, layout: &ParamLayout) -> Result<Self, Error> {
-        let (mut adamw, mut matrices) = (Vec::new(), Vec::new());
-        for (_, info) in layout.iter() {
-            match UpdateRule::of(&config, info) {
+    pub(super) fn new(
+        gpu: &Arc<Gpu>,
+        config: OptimizerConfig,
+        layout: &ParamLayout,
+        owned: &[Range<usize>],
+    ) -> Result<Self, Error> {
+        let mut adamw: Vec<(Vec<(Range<usize>, bool)>, usize)> = Vec::new();
+        let mut matrices = Vec::new();
+        for piece in owned_pieces(&config, layout, owned) {
+            let distance = piece.place.start - piece.state;
+            match piece.rule {
                 UpdateRule::Frozen => {}
-                UpdateRule::AdamW { weight_decay } => adamw.push((info.range(), weight_decay != 0.0)),
-                UpdateRule::Muon { rows, cols } => matrices.push((info.range(), [rows, cols])),
+                UpdateRule::AdamW { weight_decay } => match adamw.last_mut() {
+                    Some((places, same)) if *same == distance => places.push((piece.place, weight_decay != 0.0)),
+                    _ => adamw.push((vec![(piece.place, weight_decay != 0.0)], distance)),
+                },
+                UpdateRule::Muon { rows, cols } => matrices.push((piece, [rows, cols])),
             }
         }
-        let moment = || CudaBuffer::new(gpu, layout.total(), "the optimizer's state");
+        let spans = adamw.into_iter().map(|(places, distance)| Ok((Spans::new(gpu, places.into_iter())?, distance)));
+        let moment = || CudaBuffer::new(gpu, owned_len(owned), "the optimizer's state");
         Ok(CudaOptimizer {
             gpu: gpu.clone(),
             config,
             steps: 0,
             first: moment()?,
             second: moment()?,
-            adamw: Spans::new(gpu, adamw.into_iter())?,
+            adamw: spans.collect::<Result<_, Error>>()?,
             muon: Muon::new(gpu, matrices.iter().map(|(_, shape)| *shape))?,
             matrices,
         })
@@ -81,23 +98,28 @@ impl CudaOptimizer {
         let OptimizerConfig { adam_beta1, adam_beta2, adam_epsilon, weight_decay, .. } = self.config;
         // Moments start at 0.
         let correction = |beta: f32| 1.0 - (beta as f64).powf(self.steps as f64);
-        let args = &mut [
-            values.into(),
-            self.first.at(0).into(),
-            self.second.at(0).into(),
-            rounded.into(),
-            grads.at(0).into(),
-            self.adamw.at().into(),
-            self.adamw.count.into(),
-            adam_beta1.into(),
-            adam_beta2.into(),
-            adam_epsilon.into(),
-            scale.into(),
-            ((learning_rate as f64 / correction(adam_beta1)) as f32).into(),
-            ((1.0 / correction(adam_beta2).sqrt()) as f32).into(),
-            (1.0 - learning_rate * weight_decay).into(),
-        ];
-        self.gpu.launch("adamw", Launch::blocks(self.adamw.blocks, THREADS), args)
+        for (spans, distance) in &self.adamw {
+            // The kernel adds the place in the layout to every address.
+            let moment = |buffer: &CudaBuffer| buffer.at(0).wrapping_sub((distance * size_of::<f32>()) as u64);
+            let args = &mut [
+                values.into(),
+                moment(&self.first).into(),
+                moment(&self.second).into(),
+                rounded.into(),
+                grads.at(0).into(),
+                spans.at().into(),
+                spans.count.into(),
+                adam_beta1.into(),
+                adam_beta2.into(),
+                adam_epsilon.into(),
+                scale.into(),
+                ((learning_rate as f64 / correction(adam_beta1)) as f32).into(),
+                ((1.0 / correction(adam_beta2).sqrt()) as f32).into(),
+                (1.0 - learning_rate * weight_decay).into(),
+            ];
+            self.gpu.launch("adamw", Launch::blocks(spans.blocks, THREADS), args)?;
+        }
+        Ok(())
     }
 }
 
@@ -120,12 +142,12 @@ impl Optimizer for CudaOptimizer {
         let grads: &CudaBuffer = own_mut(grads);
         self.adamw(addresses, grads, learning_rate, scale)?;
         let OptimizerConfig { muon_momentum: momentum, weight_decay, .. } = self.config;
-        for (range, shape) in &self.matrices {
+        for (OwnedPiece { place, state, .. }, shape) in &self.matrices {
             let step = MuonStep {
-                values: addresses[0] + (range.start * size_of::<f32>()) as u64,
-                rounded: (addresses[1] != 0).then(|| addresses[1] + (range.start * 2) as u64),
-                grads: grads.at(range.start),
-                momenta: self.first.at(range.start),
+                values: addresses[0] + (place.start * size_of::<f32>()) as u64,
+                rounded: (addresses[1] != 0).then(|| addresses[1] + (place.start * 2) as u64),
+                grads: grads.at(place.start),
+                momenta: self.first.at(*state),
                 shape: *shape,
                 momentum,
                 scale,
@@ -189,7 +211,7 @@ mod tests {
                 grads.update(info.range(), &mut |g| g.iter_mut().for_each(|g| *g = rng.normal())).unwrap();
             }
             let config = OptimizerConfig { kind, ..Default::default() };
-            let mut optimizer = CudaOptimizer::new(&gpu, config, &layout).unwrap();
+            let mut optimizer = CudaOptimizer::new(&gpu, config, &layout, &[0..layout.total()]).unwrap();
             optimizer.step(&mut weights, &mut grads, 0.1, 1.0).unwrap();
             for (p, _) in layout.iter() {
                 let values = weights.read(p).unwrap();

@@ -163,7 +163,9 @@ impl Weights for CudaWeights {
         self.values.read(self.layout.info(p).range())
     }
     fn update(&mut self, p: Param, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
-        let range = self.layout.info(p).range();
+        self.update_range(self.layout.info(p).range(), f)
+    }
+    fn update_range(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
         self.values_mut().update(range, f)
     }
     fn write_quantized(
@@ -256,6 +258,19 @@ impl Buffer for CudaBuffer {
         let mut values = self.to_vec(range.clone())?;
         f(&mut values);
         self.memory.write(range.start * size_of::<f32>(), &values)
+    }
+    fn add(&mut self, other: &dyn Buffer) -> Result<(), Error> {
+        let other: &CudaBuffer = own(other);
+        // The kernel counts in 32 bits.
+        for start in (0..self.len).step_by(1 << 30) {
+            let n = (self.len - start).min(1 << 30);
+            let args = &mut [self.at(start).into(), other.at(start).into(), 1f32.into(), n.into(), 1usize.into()];
+            self.memory.gpu().launch("scale_f32_f32", Launch::elements(n), args)?;
+        }
+        Ok(())
+    }
+    fn zero(&mut self) -> Result<(), Error> {
+        CudaBuffer::zero(self)
     }
     fn mix(&mut self, weights: &dyn Weights, rate: f32) -> Result<(), Error> {
         let weights: &CudaWeights = own(weights);

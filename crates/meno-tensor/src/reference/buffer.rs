@@ -43,6 +43,15 @@ impl Buffer for Block {
         self.values[range].copy_from_slice(&copy);
         Ok(())
     }
+    fn add(&mut self, other: &dyn Buffer) -> Result<(), Error> {
+        let other = other.read(0..other.len())?;
+        self.values.iter_mut().zip(&*other).for_each(|(mine, other)| *mine += other);
+        Ok(())
+    }
+    fn zero(&mut self) -> Result<(), Error> {
+        self.values.fill(0.0);
+        Ok(())
+    }
     fn mix(&mut self, weights: &dyn Weights, rate: f32) -> Result<(), Error> {
         for (mine, &weight) in self.values.iter_mut().zip(&*weights.read_all()?) {
             let rate = rate as f64;

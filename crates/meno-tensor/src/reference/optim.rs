@@ -6,22 +6,20 @@ mod update;
 use super::buffer::Block;
 use super::weights::ReferenceWeights;
 use crate::backend::{Buffer, Error, Optimizer, Weights, own_mut};
-use crate::optim::{OptimizerConfig, UpdateRule};
+use crate::optim::{CUT, OptimizerConfig, OwnedPiece, UpdateRule, norm_blocks, owned_len, owned_pieces};
 use crate::tape::ParamLayout;
 use std::ops::Range;
 use update::Update;
 
-/// Returns √Σ g² over all trainable parameters.
-pub(super) fn gradient_norm(layout: &ParamLayout, grads: &[f32]) -> f64 {
-    let trainable = layout.iter().filter(|(_, info)| info.trainable);
-    trainable.flat_map(|(_, info)| &grads[info.range()]).map(|&g| (g as f64).powi(2)).sum::<f64>().sqrt()
+/// Returns Σ g² over every block of the trainable parameters in `range`.
+pub(super) fn gradient_squares(layout: &ParamLayout, grads: &[f32], range: Range<usize>) -> Vec<f64> {
+    norm_blocks(layout, range, CUT).map(|block| grads[block].iter().map(|&g| (g as f64).powi(2)).sum()).collect()
 }
 
 /// An optimizer and its state.
 pub(super) struct ReferenceOptimizer {
     config: OptimizerConfig,
-    /// Place and rule of every parameter.
-    rules: Vec<(Range<usize>, UpdateRule)>,
+    pieces: Vec<OwnedPiece>,
     steps: u64,
     /// AdamW's first moment, Muon's momentum.
     first: Block,
@@ -30,10 +28,10 @@ pub(super) struct ReferenceOptimizer {
 }
 
 impl ReferenceOptimizer {
-    pub(super) fn new(config: OptimizerConfig, layout: &ParamLayout) -> Result<Self, Error> {
-        let rules = layout.iter().map(|(_, info)| (info.range(), UpdateRule::of(&config, info))).collect();
-        let moment = || Block::new(layout.total(), "the optimizer's state");
-        Ok(ReferenceOptimizer { config, rules, steps: 0, first: moment()?, second: moment()? })
+    pub(super) fn new(config: OptimizerConfig, layout: &ParamLayout, owned: &[Range<usize>]) -> Result<Self, Error> {
+        let pieces = owned_pieces(&config, layout, owned);
+        let moment = || Block::new(owned_len(owned), "the optimizer's state");
+        Ok(ReferenceOptimizer { config, pieces, steps: 0, first: moment()?, second: moment()? })
     }
 }
 
@@ -69,12 +67,13 @@ impl Optimizer for ReferenceOptimizer {
     ) -> Result<(), Error> {
         self.steps += 1;
         let (data, grads) = (own_mut::<ReferenceWeights>(weights).all_mut(), &mut own_mut::<Block>(grads).values);
-        for (range, rule) in &self.rules {
+        for OwnedPiece { place, state, rule } in &self.pieces {
+            let state = *state..state + place.len();
             let update = Update {
-                weights: &mut data[range.clone()],
-                grads: &grads[range.clone()],
-                first: &mut self.first.values[range.clone()],
-                second: &mut self.second.values[range.clone()],
+                weights: &mut data[place.clone()],
+                grads: &grads[place.clone()],
+                first: &mut self.first.values[state.clone()],
+                second: &mut self.second.values[state],
                 learning_rate: learning_rate as f64,
                 scale: scale as f64,
             };

@@ -91,7 +91,9 @@ impl Weights for ReferenceWeights {
         Ok(Cow::Owned(self.data[self.range(p)].to_vec()))
     }
     fn update(&mut self, p: Param, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
-        let range = self.range(p);
+        self.update_range(self.range(p), f)
+    }
+    fn update_range(&mut self, range: Range<usize>, f: &mut dyn FnMut(&mut [f32])) -> Result<(), Error> {
         let mut copy = self.data[range.clone()].to_vec();
         f(&mut copy);
         self.data[range].copy_from_slice(&copy);

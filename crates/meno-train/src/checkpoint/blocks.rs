@@ -1,79 +1,100 @@
 //! The f32 blocks of a checkpoint: `training_state.safetensors`.
 
 use crate::error::Error;
+use meno_comm::Communicator;
+use meno_model::shared_file::{SharedFile, SharedTensor};
 use meno_model::{Model, input};
-use meno_tensor::backend::{self, Buffer, Weights};
-use safetensors::tensor::{Dtype as SafeDtype, SafeTensors, View};
+use meno_tensor::backend::{Buffer, Weights};
+use safetensors::tensor::{Dtype as SafeDtype, SafeTensors};
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
-/// Named f32 blocks that belong to a [`super::State`]: vectors on the device.
-pub type Blocks<'a> = Vec<(String, &'a dyn Buffer)>;
+/// The f32 blocks that belong to a [`super::State`].
+pub type Blocks<'a> = Vec<Block<'a>>;
 
-/// A block to write.
+/// Values to write.
 #[derive(Clone, Copy)]
-pub(super) enum Block<'a> {
+enum Values<'a> {
     Buffer(&'a dyn Buffer),
     Weights(&'a dyn Weights),
 }
 
+/// A named f32 block: a vector that lies on the devices of one or all ranks.
+pub struct Block<'a> {
+    name: &'static str,
+    /// The length of the whole block.
+    len: usize,
+    values: Values<'a>,
+    /// The part that this rank has, one range after the other. `None` if every rank has all values.
+    owned: Option<&'a [Range<usize>]>,
+}
+
 impl<'a> Block<'a> {
-    pub(super) fn len(self) -> usize {
-        match self {
-            Block::Buffer(buffer) => buffer.len(),
-            Block::Weights(weights) => weights.layout().total(),
-        }
+    /// A block that every rank has.
+    pub fn whole(name: &'static str, values: &'a dyn Buffer) -> Block<'a> {
+        Block { name, len: values.len(), values: Values::Buffer(values), owned: None }
     }
-    fn read(self) -> Result<Cow<'a, [f32]>, backend::Error> {
-        match self {
-            Block::Buffer(buffer) => buffer.read(0..buffer.len()),
-            Block::Weights(weights) => weights.read_all(),
-        }
-    }
-}
 
-/// A block for safetensors, read from the device only when it is written.
-struct BlockView<'a> {
-    block: Block<'a>,
-    shape: [usize; 1],
-    /// The error of the first block that the device could not read.
-    failed: &'a OnceCell<backend::Error>,
-}
+    /// A block of `len` values of which `values` holds the ranges `owned`; other ranks hold the others.
+    pub fn part(name: &'static str, len: usize, values: &'a dyn Buffer, owned: &'a [Range<usize>]) -> Block<'a> {
+        Block { name, len, values: Values::Buffer(values), owned: Some(owned) }
+    }
 
-impl View for BlockView<'_> {
-    fn dtype(&self) -> SafeDtype {
-        SafeDtype::F32
+    /// The f32 weights, which every rank has.
+    pub(super) fn weights(weights: &'a dyn Weights) -> Block<'a> {
+        Block { name: MASTER, len: weights.layout().total(), values: Values::Weights(weights), owned: None }
     }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        match self.block.read() {
-            Ok(Cow::Borrowed(values)) => Cow::Borrowed(bytemuck::cast_slice(values)),
-            Ok(Cow::Owned(values)) => Cow::Owned(bytemuck::cast_slice(&values).to_vec()),
-            Err(error) => {
-                // `View` cannot return an error: [`write_blocks`] returns it, and the file is not used.
-                let _ = self.failed.set(error);
-                Cow::Borrowed(&[])
+
+    /// Calls `write` with the first value's place in the block and the bytes, for everything that this rank writes.
+    fn write(
+        &self,
+        comm: &dyn Communicator,
+        write: &mut dyn FnMut(usize, &[u8]) -> Result<(), meno_model::Error>,
+    ) -> Result<(), meno_model::Error> {
+        let all = match self.values {
+            Values::Buffer(_) => Cow::default(),
+            Values::Weights(weights) => weights.read_all()?,
+        };
+        let mut pieces = Vec::new();
+        match self.owned {
+            None => pieces.push((comm.share(self.len), comm.share(self.len).start)),
+            Some(owned) => {
+                let mut at = 0;
+                for range in owned {
+                    pieces.push((range.clone(), at));
+                    at += range.len();
+                }
             }
         }
-    }
-    fn data_len(&self) -> usize {
-        self.block.len() * size_of::<f32>()
+        for (place, from) in pieces {
+            for start in place.clone().step_by(PIECE) {
+                let (end, from) = (place.end.min(start + PIECE), from + (start - place.start));
+                let values = match self.values {
+                    Values::Buffer(buffer) => buffer.read(from..from + (end - start))?,
+                    Values::Weights(_) => Cow::Borrowed(&all[start..end]),
+                };
+                write(start, bytemuck::cast_slice(&values))?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Writes the f32 blocks of a `training_state.safetensors`, one after the other.
-pub(super) fn write_blocks<'a>(file: &Path, blocks: impl Iterator<Item = (&'a str, Block<'a>)>) -> Result<(), Error> {
-    let failed = OnceCell::new();
-    let view = |block: Block<'a>| BlockView { block, shape: [block.len()], failed: &failed };
-    let written = safetensors::serialize_to_file(blocks.map(|(name, block)| (name, view(block))), None, file);
-    if let Some(error) = failed.into_inner() {
-        return Err(error.into());
-    }
-    written.map_err(|e| Error::checkpoint(file, format!("could not be written: {e}")))
+/// Values read from the device at once.
+const PIECE: usize = 1 << 24;
+
+/// Writes the f32 blocks of a `training_state.safetensors`. All ranks call it; each writes what it owns, and a share of
+/// the blocks that every rank has.
+pub(super) fn write_blocks(file: &Path, blocks: &[Block], comm: &dyn Communicator) -> Result<(), Error> {
+    let tensor = |b: &Block| SharedTensor { name: b.name.into(), dtype: SafeDtype::F32, shape: vec![b.len] };
+    let shared = SharedFile::new(blocks.iter().map(tensor).collect(), None);
+    Ok(shared.write(file, comm, |writer| {
+        blocks.iter().try_for_each(|block| {
+            block.write(comm, &mut |at, bytes| writer.write(block.name, at * size_of::<f32>(), bytes))
+        })
+    })?)
 }
 
 /// The f32 blocks read from a checkpoint.
@@ -137,8 +158,9 @@ fn check_len(path: &Path, name: &str, is: usize, expected: usize) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meno_comm::threads::ranks;
+    use meno_tensor::backend;
     use meno_tensor::device::Device;
-    use std::ops::Range;
 
     /// A vector on a device that no longer answers.
     struct Lost;
@@ -157,6 +179,12 @@ mod tests {
         fn update(&mut self, _: Range<usize>, _: &mut dyn FnMut(&mut [f32])) -> Result<(), backend::Error> {
             Err(lost())
         }
+        fn add(&mut self, _: &dyn Buffer) -> Result<(), backend::Error> {
+            Err(lost())
+        }
+        fn zero(&mut self) -> Result<(), backend::Error> {
+            Err(lost())
+        }
         fn mix(&mut self, _: &dyn Weights, _: f32) -> Result<(), backend::Error> {
             Err(lost())
         }
@@ -165,8 +193,32 @@ mod tests {
     #[test]
     fn a_lost_device_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let blocks = [("exp_avg", Block::Buffer(&Lost)), ("exp_avg_sq", Block::Buffer(&Lost))];
-        let error = write_blocks(&dir.path().join("state.safetensors"), blocks.into_iter()).unwrap_err();
-        assert!(matches!(&error, Error::Device(cause) if *cause == lost()), "{error}");
+        let blocks = ["exp_avg", "exp_avg_sq"].map(|name| Block::whole(name, &Lost));
+        let error = write_blocks(&dir.path().join("state.safetensors"), &blocks, &meno_comm::Solo).unwrap_err();
+        assert!(matches!(&error, Error::Model(meno_model::Error::Device(cause)) if *cause == lost()), "{error}");
+    }
+
+    #[test]
+    fn parts_of_ranks_make_one_block() {
+        let cpu = Device::Cpu.open().unwrap();
+        let buffer = |values: &[f32]| {
+            let mut buffer = cpu.buffer(values.len()).unwrap();
+            buffer.update(0..values.len(), &mut |v| v.copy_from_slice(values)).unwrap();
+            buffer
+        };
+        let all: Vec<f32> = (0..10).map(|i| i as f32).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state.safetensors");
+        ranks(2, |comm| {
+            let (owned, values) = match comm.rank() {
+                0 => (vec![3..5, 8..10], [3.0, 4.0, 8.0, 9.0].to_vec()),
+                _ => (vec![0..3, 5..8], [0.0, 1.0, 2.0, 5.0, 6.0, 7.0].to_vec()),
+            };
+            let (part, whole) = (buffer(&values), buffer(&all));
+            let blocks = [Block::part("exp_avg", 10, &*part, &owned), Block::whole("ref_model", &*whole)];
+            write_blocks(&file, &blocks, &*comm).unwrap();
+        });
+        let blocks = read_blocks(&file).unwrap();
+        assert_eq!((&blocks["exp_avg"], &blocks["ref_model"]), (&all, &all));
     }
 }

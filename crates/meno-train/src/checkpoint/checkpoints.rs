@@ -5,6 +5,7 @@ use super::found::Found;
 use super::state::{RunInputs, State, read_state};
 use crate::error::Error;
 use crate::run_lock::RunLock;
+use meno_comm::Comm;
 use meno_model::Dtype;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,8 +29,10 @@ pub struct Checkpoints {
     pub inputs: Option<RunInputs>,
     /// The checkpoint to continue from, if it was searched for before the run.
     pub found: Option<Found>,
-    /// Keeps other processes out of the directory as long as a clone of this exists.
+    /// Keeps other processes out of the directory as long as a clone of this exists; held by the first rank.
     pub lock: Option<Arc<RunLock>>,
+    /// The ranks that write the checkpoints together. They share the file system.
+    pub comm: Comm,
 }
 
 impl Checkpoints {
@@ -37,7 +40,8 @@ impl Checkpoints {
     pub fn new(dir: impl Into<PathBuf>, save_steps: usize) -> Self {
         let (dir, dtype, assets) = (dir.into(), Dtype::F32, Vec::new());
         let (inputs, found, lock) = (None, None, None);
-        Checkpoints { dir, save_steps, save_total_limit: 2, dtype, resume: false, assets, inputs, found, lock }
+        let (save_total_limit, resume, comm) = (2, false, meno_comm::solo());
+        Checkpoints { dir, save_steps, save_total_limit, dtype, resume, assets, inputs, found, lock, comm }
     }
 
     /// Returns true if a checkpoint is due after `step` of `max_steps`.
@@ -73,6 +77,17 @@ impl Checkpoints {
             }
         }
         first.map_or(Ok(None), Err)
+    }
+
+    /// Like [`Checkpoints::newest_whole`], for all ranks: the first one checks the files. All ranks call it.
+    pub fn newest_whole_of_all(&self) -> Result<Option<Found>, Error> {
+        let found = if self.comm.is_first() { self.newest_whole()? } else { None };
+        let path = || found.as_ref().map(|found| found.path.as_os_str().as_encoded_bytes().to_vec());
+        let name = self.comm.from_rank(0, || path().unwrap_or_default());
+        match self.comm.is_first() || name.is_empty() {
+            true => Ok(found),
+            false => Found::checked(PathBuf::from(String::from_utf8_lossy(&name).into_owned())).map(Some),
+        }
     }
 
     /// Returns the checkpoints, oldest first. Ignores empty directories and other names.

@@ -3,24 +3,36 @@
 
 use crate::data::fingerprint::Fingerprint;
 use crate::error::Error;
+use crate::gather;
+use meno_comm::Communicator;
 use meno_model::input;
 use std::path::Path;
 
 /// The file's name.
 pub(super) const FILE: &str = "checksums.json";
 
-/// Writes the checksums of all files in `dir`.
-pub(crate) fn write(dir: &Path) -> Result<(), Error> {
-    let mut sums = Vec::new();
+/// Writes the checksums of all files in `dir`. All ranks call it; each reads some of the files.
+pub(crate) fn write(dir: &Path, comm: &dyn Communicator) -> Result<(), Error> {
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(Error::io(dir))? {
         let entry = entry.map_err(Error::io(dir))?;
-        let sum = Fingerprint::of(&entry.path())?;
-        sums.push(Fingerprint { path: entry.file_name().into(), ..sum });
+        let bytes = entry.metadata().map_err(Error::io(&entry.path()))?.len();
+        files.push((std::cmp::Reverse(bytes), entry.path()));
     }
+    files.sort();
+    let own = files.iter().enumerate().skip(comm.rank()).step_by(comm.size()).map(|(i, (_, path))| {
+        let sum = Fingerprint::of(path)?;
+        Ok((i, Fingerprint { path: path.file_name().unwrap_or_default().into(), ..sum }))
+    });
+    let own = own.collect::<Result<_, Error>>()?;
+    let mut sums: Vec<Fingerprint> = gather::values(comm, own).into_iter().map(|(_, sum)| sum).collect();
     sums.sort_by(|a, b| a.path.cmp(&b.path));
-    let json = serde_json::to_vec_pretty(&sums).expect("invariant: checksums are plain data");
-    let file = dir.join(FILE);
-    std::fs::write(&file, json).map_err(Error::io(&file))
+    if comm.is_first() {
+        let json = serde_json::to_vec_pretty(&sums).expect("invariant: checksums are plain data");
+        let file = dir.join(FILE);
+        std::fs::write(&file, json).map_err(Error::io(&file))?;
+    }
+    Ok(())
 }
 
 /// Compares the files of `dir` with their checksums. Returns `false` if there are none, as in checkpoints of older

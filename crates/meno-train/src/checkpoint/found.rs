@@ -1,6 +1,6 @@
 //! A checkpoint to continue from.
 
-use super::state::State;
+use super::state::{State, read_state};
 use crate::error::Error;
 use std::path::PathBuf;
 
@@ -18,6 +18,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// The intact checkpoint at `path`, which another rank has checked.
+    pub fn checked(path: PathBuf) -> Result<Found, Error> {
+        Ok(Found { state: read_state(&path)?, path, notes: Vec::new(), damaged: Vec::new() })
+    }
+
     /// Renames damaged checkpoints, so that they are no longer found: `checkpoint-40.damaged`.
     pub(super) fn set_aside_damaged(&self) -> Result<(), Error> {
         for path in &self.damaged {

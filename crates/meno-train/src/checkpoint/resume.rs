@@ -19,7 +19,7 @@ pub(crate) fn resume(
     let found = match &from.found {
         Some(found) => found.clone(),
         None => {
-            let Some(found) = from.newest_whole()? else { return Ok(None) };
+            let Some(found) = from.newest_whole_of_all()? else { return Ok(None) };
             found.notes.iter().for_each(|note| observer.on_note(note));
             found
         }
@@ -44,6 +44,8 @@ pub(crate) fn resume(
         Some(master) => set_weights(path, &master, model)?,
         None => copy_weights(&saved, model)?,
     }
-    found.set_aside_damaged()?;
+    if from.comm.is_first() {
+        found.set_aside_damaged()?;
+    }
     Ok(Some((found.state, blocks)))
 }

@@ -1,6 +1,6 @@
 //! Writes a checkpoint.
 
-use super::blocks::{Block, Blocks, MASTER, write_blocks};
+use super::blocks::{Block, Blocks, write_blocks};
 use super::checkpoints::Checkpoints;
 use super::checksums;
 use super::state::State;
@@ -11,24 +11,47 @@ use meno_tensor::finite::all_finite;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Writes the checkpoint of `state.step` and returns its path.
+/// Writes the checkpoint of `state.step` and returns its path. All ranks call it; each writes a part of the values.
 pub fn save<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'a>) -> Result<PathBuf, Error> {
-    std::fs::create_dir_all(&to.dir).map_err(Error::io(&to.dir))?;
     let path = to.dir.join(format!("checkpoint-{}", state.step));
-    let temp = Temporary::at(to.dir.join(format!(".checkpoint-{}.tmp", state.step)));
-    // Remove incomplete directories that a killed process left, of this step or another.
-    for entry in std::fs::read_dir(&to.dir).map_err(Error::io(&to.dir))?.flatten() {
+    let temp = to.dir.join(format!(".checkpoint-{}.tmp", state.step));
+    // The first rank removes the directory if anything fails.
+    let first = to.comm.is_first().then(|| Temporary::at(temp.clone()));
+    if first.is_some() {
+        prepare(&to.dir, &temp)?;
+    }
+    to.comm.barrier();
+    write(to, model, state, blocks, &temp)?;
+    if let Some(temp) = first {
+        replace(to, temp, &path)?;
+    }
+    to.comm.barrier();
+    Ok(path)
+}
+
+/// Creates an empty directory for a checkpoint. Removes incomplete ones that a killed process left, of this step or
+/// another.
+fn prepare(dir: &Path, temp: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+    for entry in std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten() {
         let name = entry.file_name();
         if name.to_str().is_some_and(|n| n.starts_with(".checkpoint-") && n.ends_with(".tmp")) {
-            std::fs::remove_dir_all(entry.path()).map_err(Error::io(temp.path()))?;
+            std::fs::remove_dir_all(entry.path()).map_err(Error::io(temp))?;
         }
     }
-    std::fs::create_dir_all(temp.path()).map_err(Error::io(temp.path()))?;
-    write(to, model, state, blocks, temp.path())?;
-    if path.exists() {
-        std::fs::remove_dir_all(&path).map_err(Error::io(&path))?;
+    std::fs::create_dir_all(temp).map_err(Error::io(temp))
+}
+
+/// Gives a complete checkpoint its final name, and removes old checkpoints.
+fn replace(to: &Checkpoints, temp: Temporary, path: &Path) -> Result<(), Error> {
+    for entry in std::fs::read_dir(temp.path()).map_err(Error::io(temp.path()))?.flatten() {
+        sync(&entry.path())?;
     }
-    temp.persist(&path).map_err(Error::io(&path))?;
+    sync(temp.path())?;
+    if path.exists() {
+        std::fs::remove_dir_all(path).map_err(Error::io(path))?;
+    }
+    temp.persist(path).map_err(Error::io(path))?;
     sync(&to.dir)?;
     if to.save_total_limit > 0 {
         let all = to.all();
@@ -36,27 +59,26 @@ pub fn save<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Block
             std::fs::remove_dir_all(old).map_err(Error::io(old))?;
         }
     }
-    Ok(path)
+    Ok(())
 }
 
 fn write<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'a>, dir: &Path) -> Result<(), Error> {
     save_model(to, model, dir)?;
-    let master = (to.dtype != Dtype::F32).then_some((MASTER, Block::Weights(&*model.weights)));
-    let blocks = blocks.iter().map(|(name, buffer)| (name.as_str(), Block::Buffer(*buffer)));
-    write_blocks(&dir.join("training_state.safetensors"), blocks.chain(master))?;
-    let state = State { inputs: to.inputs.clone().or_else(|| state.inputs.clone()), ..state.clone() };
-    let json = serde_json::to_vec(&state).expect("invariant: the state is plain data");
-    let file = dir.join("training_state.json");
-    std::fs::write(&file, json).map_err(Error::io(&file))?;
-    checksums::write(dir)?;
-    for entry in std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten() {
-        sync(&entry.path())?;
+    let master = (to.dtype != Dtype::F32).then(|| Block::weights(&*model.weights));
+    let blocks: Vec<Block> = blocks.into_iter().chain(master).collect();
+    write_blocks(&dir.join("training_state.safetensors"), &blocks, &*to.comm)?;
+    if to.comm.is_first() {
+        let state = State { inputs: to.inputs.clone().or_else(|| state.inputs.clone()), ..state.clone() };
+        let json = serde_json::to_vec(&state).expect("invariant: the state is plain data");
+        let file = dir.join("training_state.json");
+        std::fs::write(&file, json).map_err(Error::io(&file))?;
     }
-    sync(dir)
+    to.comm.barrier();
+    checksums::write(dir, &*to.comm)
 }
 
 /// Writes the model and its assets to `dir`, at the end of a run. Fails if a weight is not finite, because such a model
-/// cannot be loaded.
+/// cannot be loaded. All ranks call it.
 pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Error> {
     let layout = model.layout();
     for (p, info) in layout.iter().filter(|(p, _)| !layout.is_quantized(*p)) {
@@ -70,12 +92,14 @@ pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Err
         );
         return Err(Error::checkpoint(dir, message));
     }
-    std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    for (name, bytes) in &to.assets {
-        let file = dir.join(name);
-        std::fs::write(&file, bytes).map_err(Error::io(&file))?;
+    if to.comm.is_first() {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        for (name, bytes) in &to.assets {
+            let file = dir.join(name);
+            std::fs::write(&file, bytes).map_err(Error::io(&file))?;
+        }
     }
-    Ok(model.save(dir, to.dtype)?)
+    Ok(model.save_together(dir, to.dtype, &*to.comm)?)
 }
 
 pub(crate) fn sync(path: &Path) -> Result<(), Error> {

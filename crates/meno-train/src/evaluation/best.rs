@@ -9,7 +9,7 @@ use meno_eval::score::Summary;
 use meno_model::Model;
 use meno_model::temporary::Temporary;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Its directory name in the run directory.
 pub const DIR: &str = "best";
@@ -37,34 +37,52 @@ pub(super) struct Record<'a> {
     pub(super) loss: Option<f64>,
 }
 
-/// Writes the model to `best/` and replaces the previous one.
+/// Writes the model to `best/` and replaces the previous one. All ranks call it.
 pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<PathBuf, Error> {
-    let (path, old) = (to.dir.join(DIR), to.dir.join(".best.old"));
-    let temp = Temporary::at(to.dir.join(".best.tmp"));
-    for left in [temp.path(), &old] {
-        if left.exists() {
-            std::fs::remove_dir_all(left).map_err(Error::io(left))?;
-        }
+    let (path, temp) = (to.dir.join(DIR), to.dir.join(".best.tmp"));
+    // The first rank removes the directory if anything fails.
+    let first = to.comm.is_first().then(|| Temporary::at(temp.clone()));
+    if first.is_some() {
+        remove(&temp)?;
     }
-    save_model(to, model, temp.path())?;
-    let file = temp.path().join("eval.json");
-    let json = serde_json::to_vec_pretty(record).expect("invariant: the record is plain data");
-    std::fs::write(&file, json).map_err(Error::io(&file))?;
-    checksums::write(temp.path())?;
+    save_model(to, model, &temp)?;
+    if first.is_some() {
+        let file = temp.join("eval.json");
+        let json = serde_json::to_vec_pretty(record).expect("invariant: the record is plain data");
+        std::fs::write(&file, json).map_err(Error::io(&file))?;
+    }
+    to.comm.barrier();
+    checksums::write(&temp, &*to.comm)?;
+    if let Some(temp) = first {
+        replace(&to.dir, temp, &path)?;
+    }
+    to.comm.barrier();
+    Ok(path)
+}
+
+/// Gives the new best model its final name.
+fn replace(dir: &Path, temp: Temporary, path: &Path) -> Result<(), Error> {
+    let old = dir.join(".best.old");
+    remove(&old)?;
     for entry in std::fs::read_dir(temp.path()).map_err(Error::io(temp.path()))?.flatten() {
         sync(&entry.path())?;
     }
     // If the process is killed between the two renames, `best/` is missing until the run is resumed. This step has no
     // checkpoint yet, so it is repeated and evaluated again.
     if path.exists() {
-        std::fs::rename(&path, &old).map_err(Error::io(&path))?;
+        std::fs::rename(path, &old).map_err(Error::io(path))?;
     }
-    temp.persist(&path).map_err(Error::io(&path))?;
-    sync(&to.dir)?;
-    if old.exists() {
-        std::fs::remove_dir_all(&old).map_err(Error::io(&old))?;
+    temp.persist(path).map_err(Error::io(path))?;
+    sync(dir)?;
+    remove(&old)
+}
+
+/// Removes a directory, if it exists.
+fn remove(dir: &Path) -> Result<(), Error> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).map_err(Error::io(dir))?;
     }
-    Ok(path)
+    Ok(())
 }
 
 /// Loads the weights in `best/` into `model`.

@@ -155,7 +155,15 @@ impl Evaluate {
         };
         let slots = self.max_sequences;
         let (num_generations, key) = (self.num_samples, [self.seed, 0]);
-        RolloutConfig { num_generations, sampling, slots, rows: 512.max(slots), precision, key }
+        RolloutConfig {
+            num_generations,
+            sampling,
+            slots,
+            rows: 512.max(slots),
+            precision,
+            key,
+            comm: meno_comm::solo(),
+        }
     }
 
     /// Returns the bytes of KV cache and activations of an evaluation with prompts of up to `max_prompt` tokens.

@@ -2,7 +2,9 @@
 
 use super::mini_batch::RolloutTerms;
 use super::objective::{ImportanceSamplingLevel, ObjectiveConfig, TokenContext, TokenTerm};
+use crate::expert_load::ExpertLoad;
 use crate::rollout::Rollout;
+use crate::shards::Sums;
 use meno_tensor::tape::{Batch, IGNORE, Objective, Outputs, TokenLoss};
 use std::ops::Range;
 
@@ -49,6 +51,12 @@ impl PackedPass {
         }
     }
 
+    /// Returns values of the rows that predict the answers: for each member in order, its part of every list.
+    pub(super) fn answers(&self, lists: &[&[f32]]) -> Vec<f64> {
+        let parts = self.members.iter().flat_map(|(_, answer)| lists.iter().map(|list| &list[answer.clone()]));
+        parts.flatten().map(|&x| x.into()).collect()
+    }
+
     fn pack(&mut self, rollouts: &[Rollout], members: &[usize], weight: impl Fn(usize) -> f32) {
         self.batch.clear();
         self.members.clear();
@@ -83,7 +91,9 @@ pub(super) struct StepSums {
     pub(super) entropy_loss: f64,
     pub(super) kl: f64,
     pub(super) clip: ClipSums,
-    pub(super) expert_load: Vec<Vec<u32>>,
+    /// The log-probability gap: the largest of all tokens.
+    pub(super) gap: f32,
+    pub(super) expert_load: ExpertLoad,
     pub(super) rows: usize,
 }
 
@@ -107,6 +117,15 @@ impl ClipSums {
         self.high += high;
         self.low_min = Some(self.low_min.map_or(low / ratios, |m| m.min(low / ratios)));
         self.high_max = Some(self.high_max.map_or(high / ratios, |m| m.max(high / ratios)));
+    }
+
+    /// Adds the counts of other responses.
+    fn merge(&mut self, next: ClipSums) {
+        self.ratios += next.ratios;
+        self.low += next.low;
+        self.high += next.high;
+        self.low_min = [self.low_min, next.low_min].into_iter().flatten().reduce(f64::min);
+        self.high_max = [self.high_max, next.high_max].into_iter().flatten().reduce(f64::max);
     }
 }
 
@@ -138,10 +157,40 @@ impl StepSums {
                 ImportanceSamplingLevel::Sequence => self.clip.add(1.0, low.min(1.0), high.min(1.0)),
             }
         }
-        self.expert_load.resize(out.expert_load.len(), Vec::new());
-        for (sum, load) in self.expert_load.iter_mut().zip(&out.expert_load) {
-            sum.resize(load.len(), 0);
-            sum.iter_mut().zip(load).for_each(|(a, b)| *a += b);
-        }
+        self.expert_load.add(&out.expert_load);
+    }
+}
+
+impl Sums for StepSums {
+    fn to_numbers(&self) -> Vec<f64> {
+        let StepSums { loss, tokens, entropy, entropy_loss, kl, ref clip, gap, rows, .. } = *self;
+        // NaN stands for no value.
+        let [low_min, high_max] = [clip.low_min, clip.high_max].map(|x| x.unwrap_or(f64::NAN));
+        let mut row = vec![loss, tokens, entropy, entropy_loss, kl, gap.into(), rows as f64];
+        row.extend([clip.ratios, clip.low, clip.high, low_min, high_max]);
+        self.expert_load.write(&mut row);
+        row
+    }
+    fn from_numbers(numbers: Vec<f64>) -> StepSums {
+        let mut row = numbers.into_iter();
+        let mut next = || row.next().unwrap_or_default();
+        let [loss, tokens, entropy, entropy_loss, kl] = [(); 5].map(|()| next());
+        let (gap, rows) = (next() as f32, next() as usize);
+        let [ratios, low, high, low_min, high_max] = [(); 5].map(|()| next());
+        let [low_min, high_max] = [low_min, high_max].map(|x| (!x.is_nan()).then_some(x));
+        let clip = ClipSums { ratios, low, high, low_min, high_max };
+        let expert_load = ExpertLoad::read(&mut row);
+        StepSums { loss, tokens, entropy, entropy_loss, kl, clip, gap, rows, expert_load }
+    }
+    fn merge(&mut self, next: StepSums) {
+        self.loss += next.loss;
+        self.tokens += next.tokens;
+        self.entropy += next.entropy;
+        self.entropy_loss += next.entropy_loss;
+        self.kl += next.kl;
+        self.clip.merge(next.clip);
+        self.gap = self.gap.max(next.gap);
+        self.rows += next.rows;
+        self.expert_load.add(&next.expert_load.0);
     }
 }

@@ -215,6 +215,7 @@ impl Grpo {
             rows: 512.max(slots),
             precision: train.precision,
             key: [train.seed, 0],
+            comm: meno_comm::solo(),
         }
     }
 

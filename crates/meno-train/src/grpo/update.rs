@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::packing::best_fit;
 use crate::rollout::Rollout;
+use crate::trainer::Trainer;
 use meno_model::Model;
 use meno_tensor::tape::Outputs;
 
@@ -69,38 +70,35 @@ impl GrpoRun<'_> {
         }
         let Some(scores) = self.scores(mini, fresh, model, observer)? else { return Ok(None) };
         let terms = grpo.terms(mini, &scores);
-        let passes = self.passes(mini);
-        let mut sums = StepSums::default();
-        observer.on_progress("passes", 0, passes.len());
+        let taught: Vec<usize> = (0..mini.len()).filter(|&i| grpo.teaches(&mini[i])).collect();
+        let lens: Vec<usize> = taught.iter().map(|&i| mini[i].len()).collect();
+        let step = self.training.state.step;
         let mut pass = PackedPass::default();
-        for (n, members) in passes.iter().enumerate() {
-            pass.fill(mini, members, &terms);
+        let mut run = |trainer: &mut Trainer, members: &[usize], sums: &mut StepSums| {
+            let members: Vec<usize> = members.iter().map(|&member| taught[member]).collect();
+            pass.fill(mini, &members, &terms);
             let (tokens, temperature) = (&pass.tokens, grpo.temperature);
             let objective = GrpoObjective { config, tokens, temperature, entropy: grpo.entropy_coef != 0.0 };
-            let out = self.training.trainer.pass(model, &pass.batch, &objective)?;
+            let out = trainer.pass(model, &pass.batch, &objective)?;
             sums.add(out, &pass, &config, grpo.level());
             if fresh {
-                let gap = gate(out, &pass, grpo.logprob_gap_tolerance, self.training.state.step + 1)?;
-                self.progress.gaps[0] = self.progress.gaps[0].max(gap);
+                sums.gap = sums.gap.max(gate(out, &pass, grpo.logprob_gap_tolerance, step + 1)?);
             }
-            observer.on_progress("passes", n + 1, passes.len());
-            if observer.should_stop() {
-                return Ok(None);
-            }
+            Ok(())
+        };
+        let Some(sums) = self.training.trainer.compute_shards(&lens, observer, &mut run)? else { return Ok(None) };
+        if fresh {
+            self.progress.gaps[0] = self.progress.gaps[0].max(sums.gap);
         }
         let mut grad_norm = 0.0;
-        if !passes.is_empty() {
-            grad_norm = self.training.trainer.update(model, self.training.state.step)?;
+        if !taught.is_empty() {
+            grad_norm = self.training.trainer.update(model, step)?;
             if grpo.bias_update_speed > 0.0 {
-                model.update_router_bias(&sums.expert_load, grpo.bias_update_speed)?;
+                model.update_router_bias(&sums.expert_load.0, grpo.bias_update_speed)?;
             }
         }
         if !sums.loss.is_finite() {
-            return Err(Error::NotFinite {
-                step: self.training.state.step + 1,
-                what: "the loss",
-                value: sums.loss as f32,
-            });
+            return Err(Error::NotFinite { step: step + 1, what: "the loss", value: sums.loss as f32 });
         }
         if grpo.off_policy_mask_threshold.is_some() {
             let masked = terms.iter().filter(|t| t.off_policy).count();
@@ -132,17 +130,19 @@ impl GrpoRun<'_> {
         // The quantile covers all tokens, including those whose advantage is 0.
         let by_entropy = grpo.selects_by_entropy();
         let passes = self.pack(mini, |r| grpo.teaches(r) || by_entropy && !r.tokens.is_empty() && !grpo.masks(r));
+        let score = Score { temperature: grpo.temperature };
         let mut pass = PackedPass::default();
-        for (n, members) in passes.iter().enumerate() {
-            pass.fill_to_score(mini, members);
-            let out = self.training.trainer.score(model, &pass.batch, &Score { temperature: grpo.temperature })?;
-            for (i, answer) in &pass.members {
-                let logprobs = out.logprobs[answer.clone()].to_vec();
-                scores[*i] = Scores { logprobs, entropies: out.entropies[answer.clone()].to_vec() };
-            }
-            observer.on_progress("scores", n + 1, passes.len());
-            if observer.should_stop() {
-                return Ok(None);
+        let scored = self.training.trainer.each_rank(passes.len(), "scores", observer, &mut |trainer, n| {
+            pass.fill_to_score(mini, &passes[n]);
+            let out = trainer.score(model, &pass.batch, &score)?;
+            Ok(pass.answers(&[&out.logprobs, &out.entropies]))
+        })?;
+        let Some(scored) = scored else { return Ok(None) };
+        for (members, row) in passes.iter().zip(scored) {
+            let mut row = row.into_iter().map(|x| x as f32);
+            for &i in members {
+                let mut next = || row.by_ref().take(mini[i].tokens.len()).collect();
+                scores[i] = Scores { logprobs: next(), entropies: next() };
             }
         }
         Ok(Some(scores))
@@ -168,16 +168,18 @@ impl GrpoRun<'_> {
                 _ => {}
             }
         }
-        let (mut pass, total) = (PackedPass::default(), later.len());
-        for (n, (part, members)) in later.into_iter().enumerate() {
-            pass.fill_to_score(self.mini_batch(rollouts, part), &members);
-            let out = self.training.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
-            let gap = gate(out, &pass, self.grpo.logprob_gap_tolerance, self.training.state.step + 1)?;
-            self.progress.gaps[part] = self.progress.gaps[part].max(gap);
-            observer.on_progress("log-prob gate", n + 1, total);
-            if observer.should_stop() {
-                return Ok(false);
-            }
+        let (step, tolerance) = (self.training.state.step + 1, self.grpo.logprob_gap_tolerance);
+        let minis: Vec<&[Rollout]> = later.iter().map(|(part, _)| self.mini_batch(rollouts, *part)).collect();
+        let score = Score { temperature: self.grpo.temperature };
+        let mut pass = PackedPass::default();
+        let gaps = self.training.trainer.each_rank(later.len(), "log-prob gate", observer, &mut |trainer, n| {
+            pass.fill_to_score(minis[n], &later[n].1);
+            let out = trainer.score(model, &pass.batch, &score)?;
+            Ok(vec![gate(out, &pass, tolerance, step)?.into()])
+        })?;
+        let Some(gaps) = gaps else { return Ok(false) };
+        for ((part, _), gap) in later.iter().zip(gaps) {
+            self.progress.gaps[*part] = self.progress.gaps[*part].max(gap[0] as f32);
         }
         Ok(true)
     }
@@ -222,28 +224,45 @@ impl GrpoRun<'_> {
     }
 
     /// Computes log π_ref of every answer with the same memory and kernels: swaps the weights for the reference's and
-    /// back.
-    pub(super) fn score_reference(&mut self, model: &mut Model, rollouts: &mut [Rollout]) -> Result<(), Error> {
-        let Some(mut reference) = self.reference.take() else { return Ok(()) };
+    /// back. Returns `false` if the observer stopped it.
+    pub(super) fn score_reference(
+        &mut self,
+        model: &mut Model,
+        rollouts: &mut [Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<bool, Error> {
+        let Some(mut reference) = self.reference.take() else { return Ok(true) };
         model.weights.swap(&mut *reference)?;
-        let scored = self.score_with_reference(model, rollouts);
+        let scored = self.score_with_reference(model, rollouts, observer);
         model.weights.swap(&mut *reference)?;
         self.reference = Some(reference);
         scored
     }
 
     /// Computes log π_ref of every answer with a model that has the reference's weights.
-    fn score_with_reference(&mut self, model: &mut Model, rollouts: &mut [Rollout]) -> Result<(), Error> {
+    fn score_with_reference(
+        &mut self,
+        model: &mut Model,
+        rollouts: &mut [Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<bool, Error> {
         let lens: Vec<usize> = rollouts.iter().map(Rollout::len).collect();
+        let passes = best_fit(&lens, self.train.max_tokens);
+        let score = Score { temperature: self.grpo.temperature };
         let mut pass = PackedPass::default();
-        for members in best_fit(&lens, self.train.max_tokens) {
-            pass.fill_to_score(rollouts, &members);
-            let out = self.training.trainer.score(model, &pass.batch, &Score { temperature: self.grpo.temperature })?;
-            for (i, answer) in &pass.members {
-                rollouts[*i].ref_logprobs = out.logprobs[answer.clone()].to_vec();
+        let scored = self.training.trainer.each_rank(passes.len(), "reference", observer, &mut |trainer, n| {
+            pass.fill_to_score(rollouts, &passes[n]);
+            let out = trainer.score(model, &pass.batch, &score)?;
+            Ok(pass.answers(&[&out.logprobs]))
+        })?;
+        let Some(scored) = scored else { return Ok(false) };
+        for (members, row) in passes.iter().zip(scored) {
+            let mut row = row.into_iter().map(|x| x as f32);
+            for &i in members {
+                rollouts[i].ref_logprobs = row.by_ref().take(rollouts[i].tokens.len()).collect();
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -3,19 +3,26 @@
 use super::Rollout;
 use crate::data::{Question, Questions};
 use crate::error::Error;
+use crate::gather;
 use crate::observer::Observer;
 use crate::rewards::{Input, Weighted, compose};
-use meno_engine::{Finish, Generator, GeneratorConfig, Request, Sampling, Stop, StreamKey};
+use meno_comm::Comm;
+use meno_comm::queue::{Queue, Taken};
+use meno_engine::{Finish, Generator, GeneratorConfig, More, Request, Sampling, Stop, StreamKey};
 use meno_model::Model;
 use meno_tensor::precision::Precision;
-use std::ops::ControlFlow;
+use std::cell::Cell;
+use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
 /// Time between two calls of the observer during sampling.
 const ASKING: Duration = Duration::from_millis(100);
 
+/// How long a rank without work waits before it looks for more.
+const PAUSE: Duration = Duration::from_micros(200);
+
 /// Settings of the sampling of a rollout.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct RolloutConfig {
     /// Answers per question.
     pub num_generations: usize,
@@ -29,11 +36,16 @@ pub struct RolloutConfig {
     pub precision: Precision,
     /// Seed and step: the first two parts of the key of the random numbers.
     pub key: [u64; 2],
+    /// The ranks that share the questions.
+    pub comm: Comm,
 }
 
 /// Samples `num_generations` answers per question and scores them. `questions` holds the number of the first question,
 /// which selects the random numbers, and the questions. Answers are grouped by question. `None` if the observer stopped
 /// it.
+///
+/// Each rank samples, verifies and scores a part of the answers; every rank returns all of them. They do not depend on
+/// the number of ranks.
 pub fn rollout(
     model: &mut Model,
     generator: &mut Generator,
@@ -43,14 +55,17 @@ pub fn rollout(
     questions: (u64, Vec<Question>),
     observer: &mut dyn Observer,
 ) -> Result<Option<Vec<Rollout>>, Error> {
-    let (mut rollouts, stopped) = finished(model, generator, config, task, questions, observer)?;
+    let (mut own, stopped) = sample(model, generator, config, task, questions, observer)?;
     if stopped {
         return Ok(None);
     }
-    let inputs: Vec<Input> = rollouts.iter().map(Rollout::input).collect();
-    let Some(scored) = compose(rewards, &inputs, observer)? else { return Ok(None) };
-    rollouts.iter_mut().zip(scored).for_each(|(r, scored)| (r.reward, r.scores) = scored);
-    Ok(Some(rollouts))
+    let inputs: Vec<Input> = own.iter().map(|(_, r)| r.input()).collect();
+    let scored = compose(rewards, &inputs, observer)?;
+    if config.comm.any(scored.is_none()) {
+        return Ok(None);
+    }
+    own.iter_mut().zip(scored.unwrap_or_default()).for_each(|((_, r), scored)| (r.reward, r.scores) = scored);
+    Ok(Some(gather::values(&*config.comm, own).into_iter().map(|(_, r)| r).collect()))
 }
 
 /// Like [`rollout`], without rewards. The second result is true if the observer stopped it. The first result then
@@ -61,54 +76,135 @@ pub fn finished(
     generator: &mut Generator,
     config: &RolloutConfig,
     task: &dyn Questions,
-    (first, questions): (u64, Vec<Question>),
+    questions: (u64, Vec<Question>),
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Rollout>, bool), Error> {
+    let (own, stopped) = sample(model, generator, config, task, questions, observer)?;
+    let all = gather::values(&*config.comm, own);
     let n = config.num_generations;
-    let request = |(i, q): (usize, &Question)| Request {
-        prompt: q.prompt.clone(),
-        n,
-        sampling: Sampling { vocab_size: task.vocab_size(), ..config.sampling.clone() },
-        key: StreamKey { seed: config.key[0], step: config.key[1], sequence: first + i as u64 },
-    };
-    let requests: Vec<Request> = questions.iter().enumerate().map(request).collect();
-    let total = requests.len() * n;
-    let (mut done, mut seen, mut stopped) = (0, 0, false);
+    let complete = all.iter().enumerate().take_while(|(i, (item, _))| i == item).count() / n * n;
+    Ok((all.into_iter().take(complete).map(|(_, r)| r).collect(), stopped))
+}
+
+/// Samples and verifies this rank's answers, numbered by question and sample. The second result is true if the observer
+/// of any rank stopped it; incomplete answers are then missing.
+fn sample(
+    model: &mut Model,
+    generator: &mut Generator,
+    config: &RolloutConfig,
+    task: &dyn Questions,
+    (first, questions): (u64, Vec<Question>),
+    observer: &mut dyn Observer,
+) -> Result<(Vec<(usize, Rollout)>, bool), Error> {
+    let (n, size) = (config.num_generations, config.comm.size());
+    let total = questions.len() * n;
+    let mut dealer = Dealer { config, task, first, questions: &questions, given: Vec::new() };
+    let mut queue = Queue::new(&config.comm, total, n);
+    let stopped = Cell::new(false);
+    let (mut done, mut seen) = (0, 0);
     observer.on_progress("responses", 0, total);
     let begun = Instant::now();
     let mut reported = begun;
-    let mut completions = generator.generate(model, &requests, &mut |event| {
+    let mut source = |waiting: usize, running: usize| {
+        if stopped.get() {
+            queue.stop();
+        }
+        if queue.is_stopped() { More::Cancel } else { dealer.more(&mut queue, waiting, running) }
+    };
+    let completions = generator.generate_from(&mut *model.weights, &mut source, &mut |event| {
         seen += 1;
         if event.finish.is_some() {
             done += 1;
-            observer.on_progress("responses", done, total);
+            // The other ranks are about as fast.
+            observer.on_progress("responses", (done * size).min(total), total);
         }
         // Calling the observer has a cost, so call it at most every tenth of a second.
         if reported.elapsed() >= ASKING || seen == 1 {
             reported = Instant::now();
             observer.on_sampled(seen, begun.elapsed().as_secs_f64());
-            stopped |= observer.should_stop();
+            stopped.set(observer.should_stop());
         }
-        if stopped { ControlFlow::Break(Stop::All) } else { ControlFlow::Continue(()) }
+        if stopped.get() { ControlFlow::Break(Stop::All) } else { ControlFlow::Continue(()) }
     })?;
-    completions.sort_by_key(|c| (c.request, c.sample));
-    if stopped {
-        let cut = completions.iter().find(|c| c.finish == Finish::Cancelled).map_or(usize::MAX, |c| c.request);
-        completions.retain(|c| c.request < cut);
+    if stopped.get() {
+        queue.stop();
     }
     let verify = |c: meno_engine::Completion| {
-        let question = questions[c.request].clone();
+        let item = dealer.given[c.request] + c.sample;
+        let question = questions[item / n].clone();
         let truncated = c.finish == Finish::Length;
         let text = task.text(&c.tokens);
         let verdict = task.verify(&question, &text, truncated);
         let (tokens, logprobs) = (c.tokens, c.logprobs);
         let (ref_logprobs, scores) = (Vec::new(), Vec::new());
         let (reward, advantage) = (0.0, 0.0);
-        Rollout { question, tokens, logprobs, ref_logprobs, text, truncated, verdict, reward, scores, advantage }
+        let rollout =
+            Rollout { question, tokens, logprobs, ref_logprobs, text, truncated, verdict, reward, scores, advantage };
+        (item, rollout)
     };
-    let rollouts: Vec<Rollout> = completions.into_iter().map(verify).collect();
+    let whole = completions.into_iter().filter(|c| c.finish != Finish::Cancelled);
+    let own = whole.map(verify).collect();
     task.check()?;
-    Ok((rollouts, stopped))
+    Ok((own, queue.finish()))
+}
+
+/// Makes requests of the answers that a rank takes from the shared queue. Answer `i` is sample `i % n` of question
+/// `i / n`.
+struct Dealer<'a> {
+    config: &'a RolloutConfig,
+    task: &'a dyn Questions,
+    /// The number of the first question.
+    first: u64,
+    questions: &'a [Question],
+    /// The first answer of every request.
+    given: Vec<usize>,
+}
+
+impl Dealer<'_> {
+    /// Takes answers from the queue when fewer than a group wait for a place.
+    fn more(&mut self, queue: &mut Queue, waiting: usize, running: usize) -> More {
+        let n = self.config.num_generations;
+        let room = match self.config.comm.size() {
+            1 => usize::MAX,
+            _ if waiting >= n => return More::Requests(Vec::new()),
+            _ => (self.config.slots + n).saturating_sub(waiting + running).max(n),
+        };
+        match queue.take(room) {
+            Taken::Items(items) => More::Requests(self.requests(items)),
+            // Rank 0 answers the others between its own steps.
+            Taken::Empty if waiting + running == 0 => More::End,
+            Taken::Empty => More::Requests(Vec::new()),
+            Taken::Pending => {
+                if waiting + running == 0 {
+                    std::thread::sleep(PAUSE);
+                }
+                More::Requests(Vec::new())
+            }
+        }
+    }
+
+    /// Returns the requests of some answers: whole groups as one request each, others one by one.
+    fn requests(&mut self, items: Range<usize>) -> Vec<Request> {
+        let n = self.config.num_generations;
+        let mut requests = Vec::new();
+        let mut at = items.start;
+        while at < items.end {
+            let (question, sample) = (at / n, at % n);
+            let count = if sample == 0 && at + n <= items.end { n } else { 1 };
+            let [seed, step] = self.config.key;
+            let group = StreamKey { seed, step, sequence: self.first + question as u64 };
+            let key = if count == n { group } else { group.of_sample(n, sample) };
+            requests.push(Request {
+                prompt: self.questions[question].prompt.clone(),
+                n: count,
+                sampling: Sampling { vocab_size: self.task.vocab_size(), ..self.config.sampling.clone() },
+                key,
+            });
+            self.given.push(at);
+            at += count;
+        }
+        requests
+    }
 }
 
 /// Creates a generator for prompts of up to `max_prompt` tokens.

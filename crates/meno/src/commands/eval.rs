@@ -256,6 +256,7 @@ fn rollout_config(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32
         rows: 512.max(slots),
         precision,
         key: [eval.seed, 0],
+        comm: meno_comm::solo(),
     }
 }
 

@@ -8,8 +8,8 @@ use crate::rule::{Finding, Rule};
 use crate::source::Package;
 
 /// The crates from the bottom to the top: each may depend on those before it.
-const LINE: [&str; 7] =
-    ["meno-tensor", "meno-model", "meno-engine", "meno-eval", "meno-train", "meno-replicate", "meno"];
+const LINE: [&str; 8] =
+    ["meno-comm", "meno-tensor", "meno-model", "meno-engine", "meno-eval", "meno-train", "meno-replicate", "meno"];
 
 /// Crates beside the line, with what they may depend on, and which crates of the line may depend on them.
 const BESIDE: [(&str, &[&str], &[&str]); 2] =

@@ -1,32 +1,21 @@
-//! The global norm of the gradients.
+//! The sums of squares of which the gradient norm consists.
 
+use crate::optim::norm_blocks;
 use crate::pool;
 use crate::tape::ParamLayout;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Values of one partial sum.
 const BLOCK: usize = 1 << 14;
-/// Partial sums computed at once, on the stack.
-const WAVE: usize = 64;
 
-/// Computes √Σ g² over all trainable parameters, in f64: fixed blocks, added in order for any number of threads.
-pub(in crate::cpu) fn gradient_norm(layout: &ParamLayout, grads: &[f32]) -> f64 {
-    let trainable = layout.iter().filter(|(_, info)| info.trainable);
-    let mut blocks = trainable.flat_map(|(_, info)| grads[info.range()].chunks(BLOCK));
-    let mut total = 0f64;
-    loop {
-        let (mut wave, mut sums) = ([&grads[..0]; WAVE], [0.0; WAVE]);
-        let count = wave.iter_mut().zip(&mut blocks).map(|(place, block)| *place = block).count();
-        if count == 0 {
-            return total.sqrt();
-        }
-        let (wave, sums) = (&wave[..count], &mut sums[..count]);
-        if pool::threads() == 1 {
-            sums.iter_mut().zip(wave).for_each(|(s, g)| *s = sum_squares(g));
-        } else {
-            sums.par_iter_mut().zip(wave).with_min_len(4).for_each(|(s, g)| *s = sum_squares(g));
-        }
-        sums.iter().for_each(|s| total += s);
+/// Computes Σ g² in f64 over every block of the trainable parameters in `range`.
+pub(in crate::cpu) fn gradient_squares(layout: &ParamLayout, grads: &[f32], range: Range<usize>) -> Vec<f64> {
+    let blocks: Vec<Range<usize>> = norm_blocks(layout, range, BLOCK).collect();
+    let sum = |block: &Range<usize>| sum_squares(&grads[block.clone()]);
+    match pool::threads() {
+        1 => blocks.iter().map(sum).collect(),
+        _ => blocks.par_iter().with_min_len(4).map(sum).collect(),
     }
 }
 
@@ -63,8 +52,8 @@ mod tests {
                 expected += if info.trainable { (*g as f64).powi(2) } else { 0.0 };
             }
         }
-        let norm = pool::with_threads(1, || gradient_norm(&p, &grads));
-        assert!((norm - expected.sqrt()).abs() < 1e-9 * norm);
-        assert_eq!(norm, pool::with_threads(3, || gradient_norm(&p, &grads)));
+        let squares = pool::with_threads(1, || gradient_squares(&p, &grads, 0..p.total()));
+        assert!((squares.iter().sum::<f64>() - expected).abs() < 1e-9 * expected);
+        assert_eq!(squares, pool::with_threads(3, || gradient_squares(&p, &grads, 0..p.total())));
     }
 }
