@@ -141,6 +141,19 @@ fn assumptions(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let (shards, ranks, sequences) = (work.train.gradient_shards, cluster.data_parallel(), work.sequences());
+    if shards < ranks {
+        all.push(format!(
+            "the recipe's `train.gradient_shards` = {shards} is too small for these ranks: planned with {ranks}, set it"
+        ));
+    }
+    if sequences < ranks {
+        all.push(format!(
+            "a step has {sequences} sequences, so {} of {ranks} ranks have nothing to train on; --length sets how long \
+             sequences are",
+            ranks - sequences
+        ));
+    }
     if cluster.ranks() > 1 && work.train.optim == Optim::Muon {
         all.push("Muon's matrices stay whole, so the share of a rank can be larger than planned by one matrix".into());
     }
@@ -157,6 +170,6 @@ fn assumptions(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<String> {
     if work.rollout.is_some() {
         all.push("no answer is sampled again (`grpo.dynamic_sampling`), and rewards take no time".to_owned());
     }
-    all.push("not included: scratch memory of GPU kernels, buffers of the collectives, checkpoints, evaluation".into());
+    all.push("not included: scratch memory of GPU kernels, norms and losses of ranks, checkpoints, evaluation".into());
     all
 }

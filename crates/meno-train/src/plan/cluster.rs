@@ -83,20 +83,29 @@ impl Cluster {
         Err(refused("--pipeline-parallel", stages, expected))
     }
 
+    /// Returns the shards of a step that a rank computes. A recipe with fewer shards than ranks is planned with one for
+    /// each.
+    pub(super) fn shards_of_a_rank(&self, work: &Work) -> usize {
+        (work.train.gradient_shards / self.data_parallel()).max(1)
+    }
+
+    /// Returns the tokens of a step that the busiest rank trains on: whole sequences are dealt to the shards of a step,
+    /// and consecutive shards to ranks.
+    pub(super) fn busiest_tokens(&self, work: &Work) -> f64 {
+        let (own, sequences) = (self.shards_of_a_rank(work), work.sequences());
+        let shards = own * self.data_parallel();
+        let busiest = own * (sequences / shards) + own.min(sequences % shards);
+        work.tokens * busiest as f64 / sequences as f64
+    }
+
     fn check_data(&self, work: &Work) -> Result<(), Error> {
-        let ranks = self.data_parallel();
+        let (ranks, shards) = (self.data_parallel(), work.train.gradient_shards);
         if !ranks.is_power_of_two() {
             let expected = "expected a power of two of ranks that share a step: gradients are summed in a binary tree";
             return Err(refused("--nodes × --gpus", self.ranks(), expected));
         }
-        let (key, value, sequences) = work.sequences();
-        if sequences < ranks as f64 {
-            let expected = format!(
-                "a step has {sequences:.0} sequences of {} tokens (--length): expected at least {ranks}, one for each \
-                 rank that shares it",
-                work.length
-            );
-            return Err(refused(key, value, expected));
+        if !shards.is_power_of_two() {
+            return Err(refused("train.gradient_shards", shards, "expected a power of two: 1, 2, 4, …"));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::time::{COMMUNICATION, TimePlan};
 use super::traffic::Collective;
 use super::work::Work;
 use crate::error::Error;
+use crate::shards::Reduce;
 use serde::Serialize;
 
 /// What limits a run.
@@ -130,7 +131,17 @@ fn out_of_memory(work: &Work, cluster: &Cluster, speed: &Speed, memory: &MemoryP
 type Kind = fn(&Work, &Cluster) -> Vec<Change>;
 
 /// The kinds of changes, in the order of their price.
-const CHANGES: [Kind; 5] = [recompute, fewer_sequences, fewer_rows, more_expert_ranks, more_nodes];
+const CHANGES: [Kind; 6] = [fewer_shards, recompute, fewer_sequences, fewer_rows, more_expert_ranks, more_nodes];
+
+fn fewer_shards(work: &Work, cluster: &Cluster) -> Vec<Change> {
+    if cluster.shards_of_a_rank(work) == 1 || work.train.reduce == Reduce::Fast {
+        return Vec::new();
+    }
+    let mut work = work.clone();
+    work.train.gradient_shards = cluster.data_parallel();
+    let text = format!("train.gradient_shards = {}", work.train.gradient_shards);
+    vec![Change { text, work, cluster: cluster.clone() }]
+}
 
 fn recompute(work: &Work, cluster: &Cluster) -> Vec<Change> {
     let mut work = work.clone();
@@ -141,7 +152,7 @@ fn recompute(work: &Work, cluster: &Cluster) -> Vec<Change> {
 }
 
 fn fewer_sequences(work: &Work, cluster: &Cluster) -> Vec<Change> {
-    let slots = memory::generator(work, cluster).slots;
+    let slots = memory::generator(work).slots;
     let change = |slots: usize| {
         let mut work = work.clone();
         work.rollout.as_mut()?.grpo.max_sequences = slots;

@@ -5,6 +5,7 @@ use super::device::Speed;
 use super::work::Work;
 use crate::error::Error;
 use crate::memory::copies_of_weights;
+use crate::shards::Reduce;
 use meno_engine::GeneratorConfig;
 use meno_model::{Arch, Config, Model, TrainOptions};
 use serde::Serialize;
@@ -150,14 +151,22 @@ pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Result<Memo
     plan.push("weights (f32)", bytes, note.clone());
     let (name, copies) = copies_of_weights(speed.device, work.train.precision, bytes);
     plan.push(name, copies, note.clone());
-    plan.push("gradients", bytes, note.clone());
+    let sums = match work.train.reduce {
+        Reduce::Ordered => 1 + cluster.shards_of_a_rank(work).ilog2() as usize,
+        Reduce::Fast => 1,
+    };
+    let with_sums = match sums {
+        1 => note.clone(),
+        _ => format!("with {} partial sums of {} shards", sums - 1, cluster.shards_of_a_rank(work)),
+    };
+    plan.push("gradients", sums * bytes, with_sums);
     let updated = values.updated(cluster);
     let share = if updated < all { format!("ZeRO-1: of 1/{:.0} of them", all as f64 / updated as f64) } else { note };
     plan.push("optimizer state", 2 * 4 * updated, share);
     let (activations, note) = activations(work, cluster, speed)?;
     plan.push("activations of a pass", activations, note);
     if let Some(rollout) = &work.rollout {
-        let config = generator(work, cluster);
+        let config = generator(work);
         let [cache, activations] = config.planned_bytes(&work.config, speed.device);
         let part = |bytes: usize| bytes * cluster.stages_of_a_rank() / cluster.pipeline_parallel;
         plan.push("KV cache", part(cache), format!("{} sequences of {} tokens", config.slots, config.max_len));
@@ -170,13 +179,11 @@ pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Result<Memo
 }
 
 /// Returns the settings of a rank's generator.
-pub(super) fn generator(work: &Work, cluster: &Cluster) -> GeneratorConfig {
+pub(super) fn generator(work: &Work) -> GeneratorConfig {
     let grpo = work.rollout.as_ref().map(|r| r.grpo.clone()).unwrap_or_default();
     let rollout = grpo.rollout_config(&work.train, Vec::new());
-    let answers = (grpo.num_questions * grpo.num_generations).div_ceil(cluster.data_parallel());
-    let slots = rollout.slots.min(answers);
     let max_len = (grpo.max_prompt_length + grpo.max_completion_length).min(work.config.max_position_embeddings);
-    let config = GeneratorConfig::new(slots, max_len);
+    let config = GeneratorConfig::new(rollout.slots, max_len);
     GeneratorConfig { step_rows: rollout.rows, precision: rollout.precision, ..config }
 }
 

@@ -107,7 +107,8 @@ pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed, flops: &Flops,
         push("scoring by the gate and the reference", scored / rollout.uses());
     }
     let executed = flops.executed(work.length, work.train.gradient_checkpointing);
-    push("training passes", work.tokens * executed / (devices * speed.flops));
+    let busiest = cluster.busiest_tokens(work) / cluster.pipeline_parallel as f64;
+    push("training passes", busiest * executed / speed.flops);
     push("pipeline bubble", bubble(work, cluster, speed, flops));
     push("updating the weights", update(work, cluster, speed));
     let computing: f64 = parts.iter().map(|part| part.seconds).sum();
@@ -176,7 +177,7 @@ fn sampling(work: &Work, rollout: &RolloutWork, cluster: &Cluster, speed: &Speed
     let (ranks, stages) = (cluster.data_parallel() as f64, cluster.pipeline_parallel as f64);
     let answers = rollout.answers() as f64 / ranks;
     let prompts = rollout.grpo.num_questions as f64 / ranks * rollout.prompt as f64 * flops.forward(rollout.prompt);
-    let slots = memory::generator(work, cluster).slots as f64;
+    let slots = memory::generator(work).slots as f64;
     let at_once = slots.min(answers);
     let context = rollout.prompt + rollout.completion / 2;
     let kv_type = KvType::F32.on(speed.device, work.train.precision);

@@ -4,6 +4,7 @@ use super::cluster::Cluster;
 use super::device::Speed;
 use super::memory::{self, Values};
 use super::work::Work;
+use crate::shards::Reduce;
 use meno_tensor::ops::router::TopkMethod;
 use meno_tensor::precision::Precision;
 use serde::Serialize;
@@ -42,7 +43,10 @@ impl Collective {
 pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<Collective> {
     let values = memory::values(work, cluster);
     let mut all = vec![
-        tree("gradients: reduce-scatter", values, cluster),
+        match work.train.reduce {
+            Reduce::Ordered => tree("gradients: reduce-scatter", values, cluster),
+            Reduce::Fast => all_reduce(values, cluster),
+        },
         tree("weights: all-gather", values, cluster),
         all_to_all(work, cluster, speed),
         pipeline(work, cluster),
@@ -77,6 +81,17 @@ fn tree(name: &'static str, values: Values, cluster: &Cluster) -> Collective {
     collective
 }
 
+/// The all-reduce of MPI: a reduce-scatter and an all-gather.
+fn all_reduce(values: Values, cluster: &Cluster) -> Collective {
+    let half = tree("gradients: all-reduce", values, cluster);
+    Collective {
+        bytes_between_nodes: 2.0 * half.bytes_between_nodes,
+        bytes_inside_node: 2.0 * half.bytes_inside_node,
+        rounds: 2.0 * half.rounds,
+        ..half
+    }
+}
+
 /// Dispatch and combine of routed experts.
 fn all_to_all(work: &Work, cluster: &Cluster, speed: &Speed) -> Collective {
     let mut collective = Collective::new("experts: all-to-all", false);
@@ -103,18 +118,20 @@ fn all_to_all(work: &Work, cluster: &Cluster, speed: &Speed) -> Collective {
     // Dispatch and combine: forward, backward, and forward again where layers are recomputed.
     let ways = if work.train.gradient_checkpointing { 6.0 } else { 4.0 };
     let (ranks, stages) = (cluster.data_parallel() as f64, cluster.pipeline_parallel as f64);
-    let (mut rows, mut passes) = (ways * work.tokens, ways * passes(work.tokens / ranks, work));
+    // Shards are packed separately.
+    let (own, tokens) = (cluster.shards_of_a_rank(work) as f64, cluster.busiest_tokens(work));
+    let (mut rows, mut passes) = (ways * tokens, ways * own * passes(tokens / own, work));
     if let Some(rollout) = &work.rollout {
         let sampled = (rollout.answers() * rollout.completion + rollout.grpo.num_questions * rollout.prompt) as f64;
         let steps = rollout.completion * rollout.answers().div_ceil(cluster.data_parallel());
-        let generator = memory::generator(work, cluster);
-        rows += 2.0 * (rollout.scored() + sampled) / rollout.uses();
+        let slots = memory::generator(work).slots.min(rollout.answers().div_ceil(cluster.data_parallel()));
+        rows += 2.0 * (rollout.scored() + sampled) / ranks / rollout.uses();
         passes += 2.0 * self::passes(rollout.scored() / ranks, work) / rollout.uses();
-        passes += 2.0 * (steps as f64 / generator.slots as f64).ceil() / rollout.uses();
+        passes += 2.0 * (steps as f64 / slots as f64).ceil() / rollout.uses();
     }
     let layers = work.moe_layers() as f64 / stages;
-    collective.bytes_between_nodes = layers * rows / ranks * between;
-    collective.bytes_inside_node = layers * rows / ranks * within;
+    collective.bytes_between_nodes = layers * rows * between;
+    collective.bytes_inside_node = layers * rows * within;
     collective.rounds = layers * passes;
     collective
 }
@@ -132,7 +149,7 @@ fn pipeline(work: &Work, cluster: &Cluster) -> Collective {
         return collective;
     }
     let element = if work.train.precision == Precision::Bf16 { 2.0 } else { 4.0 };
-    let tokens = work.tokens / cluster.data_parallel() as f64;
+    let tokens = cluster.busiest_tokens(work);
     let bytes = 2.0 * tokens * element * work.config.hidden_size as f64 * (stages - 1.0) / stages;
     match cluster.nodes {
         1 => collective.bytes_inside_node = bytes,

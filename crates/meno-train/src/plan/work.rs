@@ -184,14 +184,9 @@ impl Work {
         main + usize::from(self.mtp)
     }
 
-    /// Returns the sequences of a step, and the setting that determines them.
-    pub(super) fn sequences(&self) -> (&'static str, String, f64) {
-        let sequences = (self.tokens / self.length as f64).floor();
-        match (&self.rollout, self.verb) {
-            (Some(r), _) => ("grpo.num_questions", r.grpo.num_questions.to_string(), sequences),
-            (None, "pretrain") => ("pretrain.tokens_per_step", (self.tokens as usize).to_string(), sequences),
-            (None, _) => ("sft.train_batch_size", format!("{sequences:.0}"), sequences),
-        }
+    /// Returns the sequences of a step, at least one.
+    pub(super) fn sequences(&self) -> usize {
+        (self.tokens / self.length as f64).ceil().max(1.0) as usize
     }
 
     /// Returns what is assumed about the lengths of sequences, as a sentence.
