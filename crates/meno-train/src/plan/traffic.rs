@@ -39,7 +39,7 @@ impl Collective {
     }
 }
 
-/// Plans the collectives of a step; those that send nothing are left out.
+/// Plans the collectives of a step; all that send nothing are left out.
 pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<Collective> {
     let values = memory::values(work, cluster);
     let mut all = vec![
