@@ -11,6 +11,16 @@ pub fn ranks_started() -> Option<usize> {
     number("OMPI_COMM_WORLD_SIZE").or_else(|| number("PMI_SIZE")).or(pmix)
 }
 
+/// Returns the number of this process among those on its machine, and their number. `None` if the launcher does not say
+/// it.
+pub fn place_on_machine() -> Option<(usize, usize)> {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let first = |names: [&str; 3]| names.into_iter().find_map(number);
+    let rank = first(["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"])?;
+    let size = first(["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"])?;
+    ranks_started().map(|_| (rank, size))
+}
+
 /// Returns the communicator of this process: of all processes that a launcher started, or of this one alone.
 ///
 /// # Errors

@@ -4,13 +4,15 @@ use crate::Error;
 use meno_tensor::backend::{self, Weights};
 use meno_tensor::pool;
 use meno_tensor::rng::Rng;
+use meno_tensor::tape::ParamLayout;
 
 /// Values drawn from one stream of random numbers.
 const STREAM: usize = 1 << 14;
 
-/// Fills matrices from N(0, std²), gains with 1, biases with 0. A value depends only on seed, parameter and position.
+/// Fills matrices from N(0, std²), gains with 1, biases with 0, except parameters that another process holds. A value
+/// depends only on seed, parameter and position.
 pub(crate) fn fill(weights: &mut dyn Weights, std: f32, seed: u64) -> Result<(), backend::Error> {
-    for (i, (p, info)) in weights.layout().clone().iter().enumerate() {
+    for (i, (p, info)) in weights.layout().clone().iter().enumerate().filter(|(_, (_, info))| !info.absent) {
         let gain = if info.name.contains("norm") { 1.0 } else { 0.0 };
         weights.update(p, &mut |values| match info.shape.len() {
             1 => values.fill(gain),
@@ -21,6 +23,11 @@ pub(crate) fn fill(weights: &mut dyn Weights, std: f32, seed: u64) -> Result<(),
         })?;
     }
     Ok(())
+}
+
+/// Returns the size in bytes of the f32 values that this process holds.
+pub(crate) fn present_bytes(layout: &ParamLayout) -> f64 {
+    layout.iter().filter(|(_, info)| !info.absent).map(|(_, info)| info.range().len() as f64 * 4.0).sum()
 }
 
 /// Returns an error if the weights alone, `bytes`, exceed the memory of this machine.

@@ -28,6 +28,7 @@ pub mod contract;
 pub mod convert;
 pub mod date;
 pub mod deepseek_v3;
+pub mod expert_parallel;
 pub mod gguf;
 pub mod gqa;
 pub mod hf;

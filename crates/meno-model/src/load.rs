@@ -1,5 +1,6 @@
 //! Loads a model from a Hugging Face directory or a GGUF file.
 
+use crate::expert_parallel::{self, ExpertRank};
 use crate::network::Network;
 use crate::source::{Source, open};
 use crate::{Error, Model, init};
@@ -25,6 +26,9 @@ pub struct LoadOptions {
     /// If true, a GPU stores matrices as bf16 alone (inference in bf16 only): a third of the memory of f32 values and
     /// their copies in bf16.
     pub bf16_only: bool,
+    /// The rank whose experts are loaded, if the experts are dealt out ([`expert_parallel`]); the tensors of other
+    /// experts are not read.
+    pub experts: Option<ExpertRank>,
 }
 
 /// Which precision a model is loaded for.
@@ -105,9 +109,13 @@ impl Model {
     pub fn load_with(path: &Path, o: LoadOptions, on_read: &mut dyn FnMut(usize, usize)) -> Result<Model, Error> {
         let (config, source) = open(path)?;
         let (network, mut layout) = Network::declare(&config);
-        let all: Vec<(Param, String)> = layout.iter().map(|(p, info)| (p, info.name.clone())).collect();
+        if let Some(own) = o.experts {
+            expert_parallel::set_absent(&network, &mut layout, own)?;
+        }
+        let present = layout.iter().filter(|(_, info)| !info.absent);
+        let present: Vec<(Param, String)> = present.map(|(p, info)| (p, info.name.clone())).collect();
         let (mut quantized, mut rounded) = (Vec::new(), Vec::new());
-        for (p, name) in all.iter().filter(|(p, _)| network.can_quantize(&layout, *p)) {
+        for (p, name) in present.iter().filter(|(p, _)| network.can_quantize(&layout, *p)) {
             if o.keep_quantized && (source.blocks(name)?.is_some() || stays_fp8(&source, layout.info(*p), o)) {
                 quantized.push(*p);
             } else if o.bf16_only && o.device.has_own_memory() {
@@ -116,18 +124,19 @@ impl Model {
         }
         layout.set_storage(&quantized, Storage::Blocks);
         layout.set_storage(&rounded, Storage::Bf16);
+        let (mut read, total) = (0, present.iter().map(|(p, _)| layout.info(*p).len()).sum());
         if !o.device.has_own_memory() {
             // Quantized blocks take about as much memory as in the file.
+            let share = total as f64 / layout.count() as f64;
             init::check_memory(match &source {
-                Source::Gguf(gguf) if o.keep_quantized => gguf.bytes() as f64,
-                _ => layout.total() as f64 * 4.0,
+                Source::Gguf(gguf) if o.keep_quantized => gguf.bytes() as f64 * share,
+                _ => init::present_bytes(&layout),
             })?;
         }
         let mut model = Model::new(config, network, layout, o.device)?;
         let layout = model.layout().clone();
-        let (mut read, total) = (0, layout.count());
         on_read(0, total);
-        for (p, name) in all {
+        for (p, name) in present {
             match layout.storage(p) {
                 Storage::Blocks => match source.fp8(&name)? {
                     Some(matrix) => model.weights.write_fp8(p, &matrix)?,

@@ -1,5 +1,6 @@
 //! A network with its weights on a device. `load.rs` loads it, `save.rs` saves it.
 
+use crate::expert_parallel::{self, ExpertRank};
 use crate::network::{InferOptions, Network, TrainOptions};
 use crate::{Config, Error, init};
 use meno_tensor::backend::{Backend, Executor, Weights};
@@ -38,9 +39,18 @@ impl Model {
 
     /// Like [`Model::random`], on a device.
     pub fn random_on(device: Device, config: Config, seed: u64) -> Result<Model, Error> {
-        let (network, layout) = Network::declare(&config);
+        Model::random_with(device, config, seed, None)
+    }
+
+    /// Like [`Model::random_on`], with only the experts of one rank if they are dealt out ([`expert_parallel`]). The
+    /// weights of a parameter do not depend on the ranks.
+    pub fn random_with(device: Device, config: Config, seed: u64, experts: Option<ExpertRank>) -> Result<Model, Error> {
+        let (network, mut layout) = Network::declare(&config);
+        if let Some(own) = experts {
+            expert_parallel::set_absent(&network, &mut layout, own)?;
+        }
         if !device.has_own_memory() {
-            init::check_memory(layout.total() as f64 * 4.0)?;
+            init::check_memory(init::present_bytes(&layout))?;
         }
         let mut model = Model::new(config, network, layout, device)?;
         init::fill(&mut *model.weights, model.config.initializer_range, seed)?;

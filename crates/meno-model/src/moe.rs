@@ -51,6 +51,11 @@ impl Moe {
         Moe { gate, weight, bias, experts, shared }
     }
 
+    /// Returns the routed experts.
+    pub(crate) fn experts(&self) -> &[Expert] {
+        &self.experts
+    }
+
     /// Appends x + MoE(norm(x)).
     pub(crate) fn push(&self, b: &mut Builder, p: &ParamLayout, x: Activation, norm: Norm) -> Activation {
         // u = norm(x), [t, H]: the input of the router and of the routed and shared experts.

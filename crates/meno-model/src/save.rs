@@ -35,7 +35,7 @@ impl Model {
     /// Like [`Model::save`], by all ranks of a run: each writes a part of the tensors. All ranks call it.
     pub fn save_together(&self, dir: &Path, dtype: Dtype, comm: &dyn Communicator) -> Result<(), Error> {
         let layout = self.layout();
-        assert!(layout.is_f32(), "invariant: a saved network has all its values");
+        assert!(layout.is_f32() && layout.is_complete(), "invariant: a saved network has all its values");
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let tensor = |name: &str, p: Param, dtype| Saved { name: name.to_owned(), p, dtype, weights: &*self.weights };
         let mut tensors: Vec<Saved> = layout

@@ -88,7 +88,7 @@ fn write(dir: &Path, value: &Value, tensors: &Tensors) {
 }
 
 fn load(dir: &Path, device: Device, keep_quantized: bool) -> Result<Model, meno_model::Error> {
-    Model::load_with(dir, LoadOptions { device, keep_quantized, bf16_only: true }, &mut |_, _| {})
+    Model::load_with(dir, LoadOptions { device, keep_quantized, bf16_only: true, experts: None }, &mut |_, _| {})
 }
 
 /// Returns the logits after every token, which are fed in chunks.

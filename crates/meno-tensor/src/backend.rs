@@ -17,6 +17,7 @@ use crate::quant::GgmlType;
 use crate::quant::fp8::Fp8Matrix;
 use crate::sampling::{self, SampledToken, Scratch, TokenSampling};
 use crate::tape::{Activation, Batch, Describe, Dtype, Objective, Outputs, Param, ParamLayout, Storage, pages};
+use meno_comm::Comm;
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -209,6 +210,16 @@ pub trait Executor: Any + Send {
     fn profile(&self) -> Option<&Profile>;
     /// Returns the values of an activation after the last pass, if the plan kept them (for tests).
     fn values(&self, activation: Activation, rows: usize) -> Result<Vec<f32>, Error>;
+    /// Deals the routed experts out to the ranks of `comm`, as [`crate::ops::experts`] describes. From then on every
+    /// pass is a collective: all ranks run the same passes in the same order and precision, those without work on an
+    /// empty batch. Their programs differ in nothing but the number of rows.
+    ///
+    /// # Errors
+    /// Fails if the number of ranks does not divide that of the experts, or the device has no such exchange.
+    fn deal_experts(&mut self, comm: Comm) -> Result<(), Error> {
+        let reason = "only the CPU exchanges rows between ranks: use the device cpu".to_owned();
+        if comm.size() == 1 { Ok(()) } else { Err(Error::DealExperts { ranks: comm.size(), reason }) }
+    }
 }
 
 /// The time spent on every op of a program.

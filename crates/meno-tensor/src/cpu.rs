@@ -6,6 +6,7 @@
 
 mod context;
 mod executor;
+mod expert_parallel;
 pub mod features;
 pub mod gemm;
 mod head_memory;

@@ -47,6 +47,14 @@ pub enum Error {
         /// What it lacks.
         what: String,
     },
+    /// The experts of a network cannot be dealt out to several ranks.
+    #[error("the experts cannot be dealt out to {ranks} ranks: {reason}")]
+    DealExperts {
+        /// The number of ranks.
+        ranks: usize,
+        /// What prevents it, and what to do.
+        reason: String,
+    },
     /// A checkpoint's optimizer state belongs to another network.
     #[error("optimizer state '{name}' has {got} values, the network needs {expected}: it belongs to another network")]
     OptimizerState {

@@ -16,7 +16,7 @@ pub use layout::{Param, ParamInfo, ParamLayout, Storage};
 pub(crate) use objective::token_losses;
 pub use objective::{CrossEntropy, Objective, Score, TokenLoss};
 pub use op::{Activation, Describe, Dtype, IntTensor, Io};
-pub use outputs::{Losses, Outputs};
+pub use outputs::{ExpertTraffic, Losses, Outputs};
 pub use page_table::{PAGE, PageCopy, PageTable, pages};
 pub use plan::Plan;
 pub(crate) use plan::ScheduleStep;

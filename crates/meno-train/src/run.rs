@@ -74,6 +74,8 @@ pub(crate) struct Log {
     step_start: Instant,
     budget: Budget,
     comm: Comm,
+    /// Bytes that this rank had sent before the current step.
+    sent: u64,
     pub(crate) summary: Summary,
     /// True if a step was made since the last checkpoint.
     pub(crate) unsaved: bool,
@@ -87,8 +89,8 @@ impl Log {
         let events = dir.map(|dir| EventFile::open(dir, step)).transpose()?;
         let now = Instant::now();
         let summary = Summary { steps: step, ..Summary::default() };
-        let (budget, comm) = (run.budget, run.comm.clone());
-        Ok(Log { file, events, start: now, step_start: now, budget, comm, summary, unsaved: false })
+        let (budget, comm, sent) = (run.budget, run.comm.clone(), run.comm.bytes_sent());
+        Ok(Log { file, events, start: now, step_start: now, budget, comm, sent, summary, unsaved: false })
     }
 
     /// Returns true if another step may start, which all ranks agree on.
@@ -110,6 +112,10 @@ impl Log {
         self.step_start = Instant::now();
         metrics.push("step_time", seconds);
         metrics.push("tokens_per_second", tokens as f64 / seconds.max(1e-9));
+        if self.comm.size() > 1 {
+            let sent = self.comm.bytes_sent();
+            metrics.push("comm/bytes_sent", (sent - std::mem::replace(&mut self.sent, sent)) as f64);
+        }
         if let Some(file) = &mut self.file {
             file.write(&metrics)?;
         }

@@ -91,9 +91,9 @@ fn gspo(train: &Train, model: &mut Model, run: &mut Run) -> Result<Summary, Erro
 
 const STAGES: [(&str, &Stage); 4] = [("pretrain", &pretrain), ("sft", &sft), ("grpo", &grpo), ("gspo", &gspo)];
 
-/// The metrics that do not depend on time.
+/// The metrics that depend neither on time nor on the number of ranks.
 fn figures(summary: &Summary) -> Vec<(usize, String, u64)> {
-    let timed = ["step_time", "tokens_per_second"];
+    let timed = ["step_time", "tokens_per_second", "comm/bytes_sent"];
     let of = |m: &Metrics| {
         let values = m.values.iter().filter(|(name, _)| !timed.contains(&name.as_ref()));
         values.map(|(name, value)| (m.step, name.to_string(), value.to_bits())).collect::<Vec<_>>()

@@ -78,7 +78,7 @@ pub(crate) fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send
 
 /// Resolves a requested number of threads; 0 means all cores.
 pub(crate) fn threads_of(asked: usize) -> usize {
-    if asked == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { asked }
+    if asked == 0 { crate::ranks::threads() } else { asked }
 }
 
 /// Parses a number of threads; 0 means all cores.

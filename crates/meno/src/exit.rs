@@ -1,10 +1,9 @@
 //! How the command begins and ends: signals, the allocator, exit codes, one-line messages, panics.
 
 use meno_model::plain::plain;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::panic::PanicHookInfo;
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// True if the last panic came from a failed write to standard output (a full disk), which is not a bug.
 static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
@@ -49,20 +48,77 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     }
 }
 
+/// The error output of a silenced process, as a file descriptor; -1 if the process is not silenced.
+static ERRORS: AtomicI32 = AtomicI32::new(-1);
+
+/// Drops everything that this process prints, except for [`errors`].
+pub(crate) fn silence() {
+    #[cfg(unix)]
+    // SAFETY: descriptors 1 and 2 belong to this process; the null device is opened here and its descriptor is checked.
+    unsafe {
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY);
+        if null >= 0 {
+            ERRORS.store(libc::dup(2), Ordering::Relaxed);
+            libc::dup2(null, 1);
+            libc::dup2(null, 2);
+            libc::close(null);
+        }
+    }
+}
+
+/// Returns where errors are written, also by a silenced process.
+pub(crate) fn errors() -> Box<dyn std::io::Write> {
+    #[cfg(unix)]
+    if ERRORS.load(Ordering::Relaxed) >= 0 {
+        use std::os::fd::FromRawFd;
+        // SAFETY: the descriptor was made by `dup` above and stays open: `ManuallyDrop` never closes it.
+        let file = unsafe { std::fs::File::from_raw_fd(ERRORS.load(Ordering::Relaxed)) };
+        return Box::new(Kept(std::mem::ManuallyDrop::new(file)));
+    }
+    Box::new(std::io::stderr())
+}
+
+/// A file that is not closed.
+#[cfg(unix)]
+struct Kept(std::mem::ManuallyDrop<std::fs::File>);
+
+#[cfg(unix)]
+impl std::io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The number of processors of this machine, also of those that this process may not use.
+pub(crate) fn processors() -> usize {
+    #[cfg(unix)]
+    // SAFETY: reads a number.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    #[cfg(not(unix))]
+    let online = 1;
+    usize::try_from(online).unwrap_or(1).max(1)
+}
+
 /// Makes a panic print one line: it states that this is a bug in meno, and what to report.
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let message = message(info);
         if let Some(reason) = message.strip_prefix("failed printing to stdout: ") {
             OUTPUT_FAILED.store(true, Ordering::Relaxed);
-            eprintln!("error: cannot write to standard output: {reason}");
+            let _ = writeln!(errors(), "error: cannot write to standard output: {reason}");
             return;
         }
         let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
-        eprintln!("internal error: {message}{place}");
-        eprintln!("This is a bug in meno {}. Please report it with this message.", env!("CARGO_PKG_VERSION"));
+        let version = env!("CARGO_PKG_VERSION");
+        let _ = writeln!(
+            errors(),
+            "internal error: {message}{place}\nThis is a bug in meno {version}. Please report it with this message."
+        );
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|v| v != "0") {
-            eprintln!("{}", std::backtrace::Backtrace::force_capture());
+            let _ = writeln!(errors(), "{}", std::backtrace::Backtrace::force_capture());
         }
     }));
 }
@@ -74,8 +130,8 @@ fn message(info: &PanicHookInfo<'_>) -> String {
 }
 
 /// The exit code after a panic that [`report_panics`] has reported.
-pub(crate) fn after_panic() -> ExitCode {
-    ExitCode::from(if OUTPUT_FAILED.load(Ordering::Relaxed) { 1 } else { 2 })
+pub(crate) fn after_panic() -> i32 {
+    if OUTPUT_FAILED.load(Ordering::Relaxed) { 1 } else { 2 }
 }
 
 /// An error with its causes on one line. A cause that the error's own text already contains is not repeated.

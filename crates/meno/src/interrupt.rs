@@ -1,4 +1,5 @@
-//! Signals that ask the command to end: Ctrl-C (SIGINT), `kill` (SIGTERM), a closing terminal (SIGHUP).
+//! Signals that ask the command to end: Ctrl-C (SIGINT), `kill` (SIGTERM), a closing terminal (SIGHUP), and SIGUSR1,
+//! which job schedulers send before the end of a job's time.
 //!
 //! A command that only writes an output ends at the first signal ([`end_cleanly`]). A command that has work
 //! to save stops at the first signal after saving, and ends immediately at the second ([`ask`]). In both
@@ -6,7 +7,7 @@
 //! background job of a script) stays ignored.
 
 use meno_model::temporary;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io::{IsTerminal, stderr};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -52,7 +53,7 @@ fn watch() {
     // Without a handler, a file that grows beyond its limit (`ulimit -f`) would end the process; with one,
     // writing fails.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| !crate::exit::is_ignored(*s));
+    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGUSR1].into_iter().filter(|s| !crate::exit::is_ignored(*s));
     // Registration fails only for a forbidden signal. Without a thread, signals end the process as usual.
     if let Ok(signals) = Signals::new(wanted) {
         let _ = std::thread::Builder::new().name("signals".into()).spawn(move || wait(signals));

@@ -14,6 +14,7 @@ mod no_address;
 mod open;
 mod output;
 mod progress;
+mod ranks;
 mod remote;
 mod session;
 mod stdin;
@@ -106,13 +107,27 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    match std::panic::catch_unwind(|| run(cli.command)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+    let code = match std::panic::catch_unwind(|| ranks::start(cli.command.is_shared()).and_then(|()| run(cli.command)))
+    {
+        Ok(Ok(())) => 0,
         Ok(Err(error)) => {
-            eprintln!("error: {}", exit::one_line(&error));
-            ExitCode::from(1)
+            ranks::fail(&format!("error: {}", exit::one_line(&error)), 1);
+            1
         }
-        Err(_) => exit::after_panic(),
+        Err(_) => {
+            let code = exit::after_panic();
+            ranks::fail_after_panic(code);
+            code
+        }
+    };
+    ranks::exit(code)
+}
+
+impl Command {
+    /// Returns true if several processes can divide the command's work.
+    fn is_shared(&self) -> bool {
+        use Command::{Distill, Eval, Grpo, Pretrain, Sample, Sft};
+        matches!(self, Pretrain(_) | Sft(_) | Grpo(_) | Sample(_) | Distill(_) | Eval(_))
     }
 }
 

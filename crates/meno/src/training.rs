@@ -8,6 +8,7 @@ use crate::live::LiveView;
 use crate::open;
 use crate::output::{self, Inputs};
 use crate::progress::{Unit, Work};
+use crate::ranks;
 use anyhow::{Context, Result, bail};
 use meno_engine::TextAssets;
 use meno_eval::Split;
@@ -40,6 +41,10 @@ pub(crate) struct RecipeArgs {
     pub out: Option<PathBuf>,
     #[arg(long, value_name = "NAME", help = format!("{DEVICES} (model.device of the recipe)"))]
     pub device: Option<Device>,
+    /// How the gradients of several processes are added: ordered (the bits of one process) or fast (train.reduce of the
+    /// recipe)
+    #[arg(long, value_name = "HOW", value_parser = ["ordered", "fast"])]
+    pub reduce: Option<String>,
     /// Threads; 0 uses all cores (run.threads of the recipe)
     #[arg(long, value_name = "N", value_parser = thread_count)]
     pub threads: Option<usize>,
@@ -65,7 +70,9 @@ impl RecipeArgs {
         let out = self.out.iter().map(|path| text("run.output_dir", path));
         let threads = self.threads.iter().map(|n| format!("run.threads={n}"));
         let device = self.device.iter().map(|device| format!("model.device=\"{device}\""));
-        let sets: Vec<String> = model.chain(out).chain(device).chain(threads).chain(self.set.iter().cloned()).collect();
+        let reduce = self.reduce.iter().map(|how| format!("train.reduce={how:?}"));
+        let flags = model.chain(out).chain(device).chain(reduce).chain(threads);
+        let sets: Vec<String> = flags.chain(self.set.iter().cloned()).collect();
         let recipe = recipe::load(&self.recipe, &sets)?;
         for note in recipe::notes(&recipe) {
             eprintln!("note: {note}");
@@ -96,8 +103,13 @@ impl RecipeArgs {
         let out: String = self.out.iter().map(|path| format!(" -o {}", path.display())).collect();
         let threads: String = self.threads.iter().map(|n| format!(" --threads {n}")).collect();
         let device: String = self.device.iter().map(|device| format!(" --device {device}")).collect();
+        let reduce: String = self.reduce.iter().map(|how| format!(" --reduce {how}")).collect();
         let sets: String = self.set.iter().map(|s| format!(" --set '{s}'")).collect();
-        format!("meno {verb} {}{model}{out}{device}{threads}{sets} --resume", self.recipe.display())
+        let ranks = match ranks::world().size() {
+            1 => String::new(),
+            size => format!("mpirun -n {size} "),
+        };
+        format!("{ranks}meno {verb} {}{model}{out}{device}{reduce}{threads}{sets} --resume", self.recipe.display())
     }
 }
 
@@ -119,14 +131,15 @@ pub(crate) fn probing<R>(f: impl FnOnce() -> R) -> R {
 
 /// Loads or builds the recipe's model.
 pub(crate) fn model(section: &ModelSection) -> Result<Model> {
+    let device = ranks::device(section.device);
     match (&section.path, &section.config) {
         (Some(path), None) => {
             let path = open::model(path)?;
             let work = Work::loading(&path);
-            let options = LoadOptions { device: section.device, ..LoadOptions::default() };
+            let options = LoadOptions { device, ..LoadOptions::default() };
             Ok(Model::load_with(&path, options, &mut |read, of| work.set(read as u64, of as u64))?)
         }
-        (None, Some(config)) => Ok(Model::random_on(section.device, Config::load(config)?, section.init_seed)?),
+        (None, Some(config)) => Ok(Model::random_on(device, Config::load(config)?, section.init_seed)?),
         (None, None) => bail!("[model] needs `path` (weights to start from) or `config` (random weights)"),
         (Some(_), Some(_)) => bail!("[model] has both `path` and `config`: weights are loaded or random, not both"),
     }
@@ -206,10 +219,14 @@ pub(crate) fn checkpoints<R: Recipe>(
     recipe: &R,
     assets: Vec<(String, Vec<u8>)>,
 ) -> Result<Checkpoints> {
-    check_output(args, &run.output_dir, recipe)?;
-    let inputs = resume::inputs(recipe)?;
-    // A directory that does not exist yet is locked when it is created.
-    let lock = run.output_dir.is_dir().then(|| RunLock::acquire(&run.output_dir)).transpose()?.map(Arc::new);
+    let (comm, inputs) = (ranks::world(), resume::inputs(recipe)?);
+    ranks::check_equal(&inputs)?;
+    let mut lock = None;
+    if comm.is_first() {
+        check_output(args, &run.output_dir, recipe)?;
+        // A directory that does not exist yet is locked when it is created.
+        lock = run.output_dir.is_dir().then(|| RunLock::acquire(&run.output_dir)).transpose()?.map(Arc::new);
+    }
     let mut checkpoints = Checkpoints {
         dir: run.output_dir.clone(),
         save_steps: run.save_steps,
@@ -220,6 +237,7 @@ pub(crate) fn checkpoints<R: Recipe>(
         inputs: Some(inputs.clone()),
         found: None,
         lock,
+        comm,
     };
     if let Some((step, _)) = checkpoints.latest().filter(|_| !args.resume) {
         let dir = run.output_dir.display();
@@ -228,7 +246,7 @@ pub(crate) fn checkpoints<R: Recipe>(
              (run.output_dir)"
         );
     }
-    if let Some(found) = checkpoints.newest_whole()? {
+    if let Some(found) = checkpoints.newest_whole_of_all()? {
         found.notes.iter().for_each(|note| eprintln!("note: {note}"));
         let path = &found.path;
         let instead = format!("for a new run from its weights, set model.path = {:?}", path.display().to_string());
@@ -286,22 +304,38 @@ pub(crate) fn run_evaluated<R: Serialize>(
     f: impl FnOnce(&mut Run) -> Result<Summary>,
 ) -> Result<()> {
     let (file, metrics) = (checkpoints.dir.join("recipe.toml"), checkpoints.dir.join("metrics.jsonl"));
-    let mut created = Created::default();
-    created.dir(&checkpoints.dir)?;
-    if checkpoints.lock.is_none() {
-        created.file(&checkpoints.dir.join(run_lock::FILE));
-        checkpoints.lock = Some(Arc::new(RunLock::acquire(&checkpoints.dir)?));
+    let (comm, mut created) = (checkpoints.comm.clone(), Created::default());
+    let mut events = Vec::new();
+    if comm.is_first() {
+        created.dir(&checkpoints.dir)?;
+        if checkpoints.lock.is_none() {
+            created.file(&checkpoints.dir.join(run_lock::FILE));
+            checkpoints.lock = Some(Arc::new(RunLock::acquire(&checkpoints.dir)?));
+        }
+        created.file(&file);
+        std::fs::write(&file, recipe::resolved(recipe)).with_context(|| file.display().to_string())?;
+        created.file(&metrics);
+        events = tensorboard::files(&checkpoints.dir)?;
     }
-    created.file(&file);
-    std::fs::write(&file, recipe::resolved(recipe)).with_context(|| file.display().to_string())?;
-    created.file(&metrics);
-    let events = tensorboard::files(&checkpoints.dir)?;
+    comm.barrier();
+    if !file.is_file() {
+        let (rank, file) = (comm.rank(), file.display());
+        bail!(
+            "rank {rank} does not see {file}, which rank 0 wrote: all processes must share the file system of \
+               run.output_dir"
+        );
+    }
     let mut view = args.view(&format!("meno {verb}"));
     if let Some(found) = &checkpoints.found {
         view.note(&format!("resuming from step {}: {}", found.state.step, found.path.display()));
     }
-    let mut run =
-        Run { checkpoints: Some(checkpoints.clone()), metrics: Some(metrics), evaluation, ..Run::new(&mut view) };
+    let mut run = Run {
+        checkpoints: Some(checkpoints.clone()),
+        metrics: Some(metrics),
+        evaluation,
+        comm: comm.clone(),
+        ..Run::new(&mut view)
+    };
     let result = f(&mut run);
     drop(run);
     if result.is_ok() {
@@ -310,7 +344,7 @@ pub(crate) fn run_evaluated<R: Serialize>(
     drop(view);
     if result.is_ok() || checkpoints.latest().is_some() {
         created.keep();
-    } else {
+    } else if comm.is_first() {
         let new = tensorboard::files(&checkpoints.dir)?.into_iter().filter(|file| !events.contains(file));
         new.for_each(|(file, _)| created.made(file));
     }
@@ -326,7 +360,7 @@ pub(crate) fn run_evaluated<R: Serialize>(
             None => eprintln!("stopped before the first step was done; there is nothing to save"),
         }
         drop(checkpoints);
-        std::process::exit(interrupt::exit_code());
+        ranks::exit(interrupt::exit_code());
     }
     eprintln!("done: {} steps, the model is in {}", summary.steps, checkpoints.dir.display());
     Ok(())

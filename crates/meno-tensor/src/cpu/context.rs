@@ -1,5 +1,6 @@
 //! The data that the kernels of an op read and write.
 
+use super::expert_parallel::ExpertParallel;
 use super::head_memory::HeadMemory;
 use super::kv_store::CpuKvStore;
 use super::weights::CpuWeights;
@@ -135,6 +136,12 @@ pub(crate) struct Ctx<'a> {
     /// The function that the loss heads minimize.
     pub(crate) objective: &'a dyn Objective,
     pub(super) adds: &'a [Activation],
+    /// The index of the op.
+    pub(crate) op: usize,
+    /// True if backward follows before this op runs forward again.
+    pub(crate) keep: bool,
+    /// The exchange with the ranks that hold the experts, if they are dealt out.
+    pub(super) experts: Option<&'a mut ExpertParallel>,
 }
 
 impl Ctx<'_> {

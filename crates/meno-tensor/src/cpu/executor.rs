@@ -1,6 +1,7 @@
 //! Runs a program on the CPU. All memory is allocated once; a pass allocates nothing.
 
 use super::context::{Cache, Ctx, IntBuffer, IntSlots, ParamGrads, Slots};
+use super::expert_parallel::ExpertParallel;
 use super::head_memory::HeadMemory;
 use super::host_buffer::HostBuffer;
 use super::kv_store::CpuKvStore;
@@ -10,8 +11,10 @@ use super::weights::CpuWeights;
 use crate::backend::{Buffer, Error, Executor, Pass, Profile, Weights, own_mut};
 use crate::device::Device;
 use crate::kv_cache::KvCache;
-use crate::ops::Program;
-use crate::tape::{Activation, Losses, Outputs, ScheduleStep};
+use crate::ops::experts::experts_of;
+use crate::ops::{Op, Program};
+use crate::tape::{Activation, ExpertTraffic, Losses, Outputs, ScheduleStep};
+use meno_comm::Comm;
 
 /// A program with its memory.
 pub(super) struct CpuExecutor {
@@ -23,6 +26,8 @@ pub(super) struct CpuExecutor {
     head: HeadMemory,
     out: Outputs,
     profile: Option<Profile>,
+    /// The exchange with the ranks that hold the experts; `None` if all are here.
+    experts: Option<ExpertParallel>,
 }
 
 /// Returns the number of f32 values of scratch memory that the ops of a program share.
@@ -47,6 +52,7 @@ impl CpuExecutor {
             head: HeadMemory::default(),
             out: program.outputs(),
             profile: None,
+            experts: None,
             program,
         })
     }
@@ -72,6 +78,7 @@ impl CpuExecutor {
             }
         };
         self.out.losses = Losses::default();
+        self.out.expert_traffic = ExpertTraffic::default();
         let train = param_grads.is_some();
         for at in 0..self.program.plan.schedule.len() {
             let step = self.program.plan.schedule[at];
@@ -113,6 +120,9 @@ impl CpuExecutor {
             out: &mut self.out,
             objective: pass.objective,
             adds: &plan.adds[i],
+            op: i,
+            keep: train && (nodes[i].block.is_none() || matches!(step, ScheduleStep::Recompute(_))),
+            experts: self.experts.as_mut(),
         };
         let start = self.profile.is_some().then(cpu_seconds);
         match forward {
@@ -148,7 +158,8 @@ impl Executor for CpuExecutor {
         &self.out
     }
     fn bytes(&self) -> usize {
-        (self.activations.len() + self.grads.len() + self.scratch.len()) * size_of::<f32>()
+        let planned = (self.activations.len() + self.grads.len() + self.scratch.len()) * size_of::<f32>();
+        planned + self.experts.as_ref().map_or(0, ExpertParallel::bytes)
     }
     fn start_profile(&mut self) {
         self.profile = Some(Profile::new(&self.program));
@@ -159,5 +170,14 @@ impl Executor for CpuExecutor {
     fn values(&self, activation: Activation, rows: usize) -> Result<Vec<f32>, Error> {
         let start = self.program.plan.forward[activation.index()].start / size_of::<f32>();
         Ok(self.activations[start..][..rows * self.program.activations[activation.index()].cols].to_vec())
+    }
+    fn deal_experts(&mut self, comm: Comm) -> Result<(), Error> {
+        for op in &self.program.ops {
+            if let Op::Experts(op) = op {
+                experts_of(comm.rank(), comm.size(), op.experts.len())?;
+            }
+        }
+        self.experts = (comm.size() > 1).then(|| ExpertParallel::new(comm, self.program.ops.len()));
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 mod attention;
 mod combine;
+mod dealt_experts;
 mod dispatch;
 mod embedding;
 mod experts;

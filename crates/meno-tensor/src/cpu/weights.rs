@@ -52,6 +52,7 @@ impl CpuWeights {
     /// Panics if `p` is quantized, which is a bug.
     pub(crate) fn get(&self, p: Param) -> &[f32] {
         assert!(!self.layout.is_quantized(p), "invariant: {} has no f32 values", self.info(p).name);
+        debug_assert!(!self.info(p).absent, "invariant: the rank that holds {} reads it", self.info(p).name);
         &self.data[self.info(p).range()]
     }
 
@@ -143,7 +144,8 @@ impl Weights for CpuWeights {
             return Ok(());
         }
         let layout = self.layout.clone();
-        for matrix in layout.linear_matrices().filter(|&[p, _]| !layout.is_quantized(p)) {
+        let packed = |p: Param| !layout.is_quantized(p) && !layout.info(p).absent;
+        for matrix in layout.linear_matrices().filter(|&[p, _]| packed(p)) {
             let mut packed = self.packed[matrix[0].index()].take();
             Packed::pack(&mut packed, precision, self.fused_matrix(&matrix).t());
             self.packed[matrix[0].index()] = packed;

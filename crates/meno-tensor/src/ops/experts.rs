@@ -4,9 +4,40 @@
 //! Backward receives the dL/dy of each row's token, before the weight is applied ([`super::combine`]), and writes the
 //! gradients of the rows and of their weights. The output of the down-projection is not needed:
 //! dL/dw = dy · (W_down h) = (dy · W_down) · h.
+//!
+//! # Experts on several ranks
+//! [`Executor::deal_experts`](crate::backend::Executor::deal_experts) deals the experts out: rank r holds block r of
+//! equal, contiguous blocks ([`experts_of`]). This op then sends each row to the rank of its expert and brings the
+//! result back, in the order of the sorted rows; every other op stays local. As in DeepSeek-V3 (arXiv 2412.19437) §3.2,
+//! dispatch sends a token once to each rank that holds some of its experts, so node-limited routing (§2.1.2) bounds the
+//! traffic. The results return separately, because a token's experts are added in the order of its choices, on its
+//! own rank: forward has the bits of one rank. For the same reason values are exchanged in f32.
+//!
+//! For each expert that a rank holds, the rows of each source rank have separate gradients. Those of source rank s are
+//! added up at the place of the *same expert of block s*: for expert j of the rank's block, at the parameters of expert
+//! j of block s. All experts of a layer have equal shapes, so the places of the whole layer hold the slices
+//! of one block's gradients, one for each source. They add up over passes like all gradients; at the end of a step the
+//! slices are added in the order of `meno_comm::ordered` (`ExpertPlacement::sum_gradients` in `meno-model`). The sums
+//! then have the bits of one rank that computes the ranks' rows one after the other, each into its own buffer, and adds
+//! the buffers in that order.
 
 use super::dispatch::Sorted;
+use crate::backend::Error;
 use crate::tape::{Activation, Builder, Describe, Io, Param, ParamLayout};
+use std::ops::Range;
+
+/// Returns the experts that rank `rank` of `ranks` holds, of `experts` in a layer.
+///
+/// # Errors
+/// Fails if the number of ranks does not divide that of the experts.
+pub fn experts_of(rank: usize, ranks: usize, experts: usize) -> Result<Range<usize>, Error> {
+    if !experts.is_multiple_of(ranks) {
+        let reason = format!("a layer has {experts} experts; start a number of processes that divides it");
+        return Err(Error::DealExperts { ranks, reason });
+    }
+    let block = experts / ranks;
+    Ok(rank * block..(rank + 1) * block)
+}
 
 /// The weights of one expert.
 #[derive(Clone, Copy, Debug)]

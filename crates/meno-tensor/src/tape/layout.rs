@@ -34,6 +34,8 @@ pub struct ParamInfo {
     pub shape: Vec<usize>,
     /// True if an optimizer updates it (`false` for `e_score_correction_bias`, or when frozen).
     pub trainable: bool,
+    /// True if another process holds its values: see [`ParamLayout::set_absent`].
+    pub absent: bool,
     range: Range<usize>,
     /// True if it is the weight of a linear layer, `[out, in]`.
     linear: bool,
@@ -79,6 +81,7 @@ impl ParamLayout {
             name: name.into(),
             shape: shape.to_vec(),
             trainable: true,
+            absent: false,
             range: 0..0,
             linear: false,
             fused: 1,
@@ -174,6 +177,17 @@ impl ParamLayout {
     /// Excludes `p` from the gradient norm and from the optimizer.
     pub fn freeze(&mut self, p: Param) {
         self.infos[p.index()].trainable = false;
+    }
+
+    /// Marks parameters whose values another process holds, such as experts of other ranks. They keep their places, but
+    /// nothing may read their values. On the CPU these places take no memory while nothing writes to them.
+    pub fn set_absent(&mut self, params: &[Param]) {
+        params.iter().for_each(|p| self.infos[p.index()].absent = true);
+    }
+
+    /// Returns true if this process holds the values of all parameters.
+    pub fn is_complete(&self) -> bool {
+        !self.infos.iter().any(|info| info.absent)
     }
 
     /// Returns the handle with this published name.

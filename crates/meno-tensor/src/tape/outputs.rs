@@ -33,6 +33,33 @@ impl AddAssign for Losses {
     }
 }
 
+/// What the MoE layers of a pass exchanged with the ranks that hold their experts, summed over layers
+/// ([`Executor::deal_experts`](crate::backend::Executor::deal_experts)). All zero if every expert is here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExpertTraffic {
+    /// Tokens dispatched, counted once per MoE layer (twice if the layer is recomputed).
+    pub tokens: u64,
+    /// The ranks that each of these tokens was dispatched to, added up; this rank counts too. Node-limited routing
+    /// (DeepSeek-V3 §2.1.2) bounds ranks / tokens by `topk_group` if every rank holds one group of experts.
+    pub ranks: u64,
+    /// Bytes sent to other ranks by dispatch: each token once per rank, and which of its experts it visits.
+    pub dispatch_bytes: u64,
+    /// Bytes sent to other ranks for combine: the result of every expert separately.
+    pub combine_bytes: u64,
+    /// Bytes sent to other ranks in the backward pass, gradients of results and of tokens.
+    pub backward_bytes: u64,
+}
+
+impl AddAssign for ExpertTraffic {
+    fn add_assign(&mut self, other: ExpertTraffic) {
+        self.tokens += other.tokens;
+        self.ranks += other.ranks;
+        self.dispatch_bytes += other.dispatch_bytes;
+        self.combine_bytes += other.combine_bytes;
+        self.backward_bytes += other.backward_bytes;
+    }
+}
+
 /// The results of a pass.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
@@ -48,6 +75,8 @@ pub struct Outputs {
     pub sampled: Vec<Option<SampledToken>>,
     /// Normalized output of the last block for every row, `[t, hidden]`, if the program stores it (inference).
     pub hidden: Vec<f32>,
-    /// For every MoE layer: the number of tokens of each routed expert.
+    /// For every MoE layer: the number of tokens of each routed expert, among the tokens of this batch.
     pub expert_load: Vec<Vec<u32>>,
+    /// What was exchanged with experts on other ranks.
+    pub expert_traffic: ExpertTraffic,
 }

@@ -4,6 +4,7 @@ use super::sample::SampleRun;
 use super::sft::{dataset, estimate, held_out, note_mtp};
 use crate::interrupt;
 use crate::open;
+use crate::ranks;
 use crate::training::{self, RecipeArgs};
 use anyhow::{Result, bail};
 use meno_model::Model;
@@ -44,7 +45,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
             (Some(traces), None) => read(traces)?,
             (None, Some(teacher)) => match ask(&args, &recipe, teacher)? {
                 Some(traces) => read(&traces)?,
-                None => std::process::exit(interrupt::exit_code()),
+                None => ranks::exit(interrupt::exit_code()),
             },
             _ => bail!("[distill] needs `traces` (a directory of JSONL) or `teacher` (a local model), one of the two"),
         };

@@ -7,6 +7,7 @@ use crate::arguments::{DEVICES, size, thread_count};
 use crate::interrupt;
 use crate::open;
 use crate::progress::{Unit, Work};
+use crate::ranks;
 use crate::session;
 use crate::training;
 use anyhow::{Result, bail};
@@ -18,7 +19,7 @@ use meno_model::Model;
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use meno_train::data::{Question, Questions, TaskQuestions};
-use meno_train::evaluation::judge;
+use meno_train::evaluation::judge_all;
 use meno_train::memory::Estimate;
 use meno_train::recipe::{self, EvalRecipe, EvalSection};
 use meno_train::rollout::{RolloutConfig, finished, generator};
@@ -184,7 +185,10 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     let wanted = recipe.eval.num_problems.or(task.len(recipe.eval.split)).unwrap_or(200);
     let mut output = match args.dry_run {
         true => Output::default(),
-        false => Output::open(recipe, args.recipe_and_model()?.0.map(PathBuf::as_path), args.resume, args.force)?,
+        false => {
+            ranks::check_equal(&recipe::resolved(recipe))?;
+            Output::open(recipe, args.recipe_and_model()?.0.map(PathBuf::as_path), args.resume, args.force)?
+        }
     };
     output.judged.truncate(wanted as usize);
     let (mut model, precision) = load(recipe)?;
@@ -227,7 +231,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
             None => "answers not saved (use --out FILE to save them)".to_owned(),
         };
         eprintln!("stopped after {} of {wanted} problems, {how}", output.judged.len());
-        std::process::exit(interrupt::exit_code());
+        ranks::exit(interrupt::exit_code());
     }
     Ok(())
 }
@@ -256,7 +260,7 @@ fn rollout_config(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32
         rows: 512.max(slots),
         precision,
         key: [eval.seed, 0],
-        comm: meno_comm::solo(),
+        comm: ranks::world(),
     }
 }
 
@@ -299,8 +303,7 @@ fn sample(
     for part in questions.chunks((4 * config.slots).div_ceil(k)) {
         let at = output.judged.len() as u64;
         let (rollouts, stopped) = finished(model, generator, config, asked, (at, part.to_vec()), &mut progress)?;
-        for group in rollouts.chunks(k) {
-            let judged = judge(asked.task, group);
+        for judged in judge_all(asked.task, &rollouts, k, &*config.comm) {
             asked.task.check()?;
             output.add(judged)?;
         }

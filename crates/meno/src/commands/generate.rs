@@ -1,6 +1,7 @@
 //! `meno generate`: completes a prompt.
 
 use crate::interrupt;
+use crate::ranks;
 use crate::session::{ModelArgs, SamplingArgs, SpeculativeArg};
 use crate::terminal::printable;
 use anyhow::{Result, ensure};
@@ -95,7 +96,7 @@ fn generate(args: &Args) -> Result<()> {
         eprintln!("{prompt_tokens} prompt tokens, {tokens} tokens in {seconds:.1} s: {rate:.1} tokens/s{guesses}");
     }
     if answers.iter().any(|a| a.completion.finish == Finish::Cancelled) {
-        std::process::exit(interrupt::exit_code());
+        ranks::exit(interrupt::exit_code());
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::exit::survive_closed_connections;
 use crate::open;
+use crate::ranks;
 use crate::training::{self, RecipeArgs};
 use anyhow::Result;
 use meno_model::Model;
@@ -57,7 +58,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
 
 /// The memory of a run, including its evaluations.
 fn estimate(model: &Model, recipe: &GrpoRecipe) -> Result<Estimate> {
-    let mut estimate = Estimate::new(model, &recipe.train, false, Some(&recipe.grpo))?;
+    let mut estimate = Estimate::new(model, &recipe.train, false, Some(&recipe.grpo), &ranks::world())?;
     if recipe.eval.eval_steps > 0 {
         let (longest, prompt) = (recipe.grpo.max_completion_length, recipe.grpo.max_prompt_length);
         let bytes = recipe.eval.memory(model, longest, prompt)?;

@@ -1,6 +1,7 @@
 //! `meno pretrain`: trains a base model on packed text.
 
 use crate::open;
+use crate::ranks;
 use crate::training::{self, RecipeArgs};
 use anyhow::Result;
 use meno_train::data::{DataFile, Mixed, Mixture, read_documents};
@@ -33,7 +34,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
         let documents = Mixed { documents, mixture: Mixture::new(&parts), seed: recipe.train.seed };
         let Some(checkpoints) = checkpoints else {
             let mtp = recipe.pretrain.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
-            let memory = Estimate::new(&model, &recipe.train, mtp, None)?;
+            let memory = Estimate::new(&model, &recipe.train, mtp, None, &ranks::world())?;
             let time = training::probing(|| recipe.pretrain.time(&recipe.train, &mut model, &documents))?;
             args.print_dry_run(&recipe, Some(&memory), &time);
             return Ok(());

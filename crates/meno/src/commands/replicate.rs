@@ -4,6 +4,7 @@ use crate::arguments::{DEVICES, Threads};
 use crate::interrupt;
 use crate::live::LiveView;
 use crate::output::{self, Inputs};
+use crate::ranks;
 use crate::training;
 use anyhow::{Context, Result};
 use meno_replicate::{Provenance, Settings, Stage, StageObserver, plan, provenance};
@@ -68,7 +69,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let Some(report) = result? else {
         debug_assert!(stopped, "invariant: only the observer stops a replication");
         eprintln!("stopped; the same command continues from here");
-        std::process::exit(interrupt::exit_code());
+        ranks::exit(interrupt::exit_code());
     };
     println!();
     for line in report.lines() {

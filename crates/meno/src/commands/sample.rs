@@ -4,6 +4,7 @@
 use crate::created::Created;
 use crate::interrupt;
 use crate::open;
+use crate::ranks;
 use crate::training::{self, RecipeArgs};
 use anyhow::{Context, Result, bail};
 use meno_model::input;
@@ -12,6 +13,7 @@ use meno_train::checkpoint::RunInputs;
 use meno_train::data::{Question, Questions};
 use meno_train::recipe::{SampleRecipe, resume};
 use meno_train::rejection_sampling::{Kept, Tally, Trace};
+use meno_train::rollout::RolloutConfig;
 use meno_train::run_lock::RunLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -40,7 +42,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
             });
         }
         if !(SampleRun { args: &args, recipe: &recipe, dir: &recipe.run.output_dir }).run(args.resume)? {
-            std::process::exit(interrupt::exit_code());
+            ranks::exit(interrupt::exit_code());
         }
         Ok(())
     })
@@ -67,8 +69,12 @@ impl SampleRun<'_> {
                     sample.num_questions, sample.first_question
                 );
             }
-            training::check_output(self.args, self.dir, self.recipe)?;
-            let mut out = Output::open(self.dir, resume, self.recipe, task)?;
+            let comm = ranks::world();
+            ranks::check_equal(&resume::inputs(self.recipe)?)?;
+            if comm.is_first() {
+                training::check_output(self.args, self.dir, self.recipe)?;
+            }
+            let mut out = Output::open(self.dir, resume, self.recipe, task, comm.is_first())?;
             if out.state.questions >= wanted {
                 eprintln!("all {} questions are done: {}", out.state.questions, out.path.display());
                 return Ok(true);
@@ -81,9 +87,13 @@ impl SampleRun<'_> {
                 let path = out.path.clone();
                 out.write(done, *tally, &traces).map_err(|source| meno_train::Error::Io { path, source })
             };
-            let done = sample.rounds(&mut model, *precision, task, range, &mut view, &mut keep);
+            let config = RolloutConfig { comm, ..sample.rollout_config(*precision, task.stop_tokens()) };
+            let done = sample.rounds(&mut model, &config, task, range, &mut view, &mut keep);
             drop(view);
-            if done?.is_none() {
+            let done = done?;
+            // The traces are complete for readers on all ranks.
+            ranks::world().barrier();
+            if done.is_none() {
                 let (done, file) = (out.state.questions, out.path.display());
                 eprintln!(
                     "stopped after question {done} of {wanted}; what was kept is in {file}; continue with --resume"
@@ -130,8 +140,8 @@ struct State {
 
 /// `traces.jsonl`, and the file that records its progress.
 struct Output {
-    _lock: RunLock,
-    file: std::fs::File,
+    /// The lock and the file; only rank 0 writes.
+    writer: Option<(RunLock, std::fs::File)>,
     path: PathBuf,
     state_path: PathBuf,
     state: State,
@@ -140,13 +150,15 @@ struct Output {
 }
 
 impl Output {
-    /// Opens the traces of an earlier run, or starts new ones.
-    fn open(dir: &Path, resume: bool, recipe: &SampleRecipe, task: &dyn Questions) -> Result<Output> {
+    /// Opens the traces of an earlier run, or starts new ones. Without `writes`, it only reads.
+    fn open(dir: &Path, resume: bool, recipe: &SampleRecipe, task: &dyn Questions, writes: bool) -> Result<Output> {
         let (path, state_path) = (dir.join(TRACES), dir.join(STATE));
         let inputs = resume::inputs(recipe)?;
         let mut created = Created::default();
-        created.dir(dir)?;
-        let lock = RunLock::acquire(dir)?;
+        if writes {
+            created.dir(dir)?;
+        }
+        let lock = writes.then(|| RunLock::acquire(dir)).transpose()?;
         let mut state = State::default();
         let mut kept = Kept::default();
         if state_path.exists() {
@@ -163,28 +175,33 @@ impl Output {
             kept = earlier(&path, &state, task)?;
         }
         state.inputs = Some(inputs);
-        created.file(&path);
+        if writes {
+            created.file(&path);
+        }
         let open = || -> std::io::Result<std::fs::File> {
             let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
             file.set_len(state.bytes)?;
             file.seek(SeekFrom::End(0))?;
             Ok(file)
         };
-        let file = open().with_context(|| path.display().to_string())?;
-        Ok(Output { _lock: lock, file, path, state_path, state, kept, created })
+        let writer = lock.map(|lock| Ok((lock, open()?)) as std::io::Result<_>).transpose();
+        let writer = writer.with_context(|| path.display().to_string())?;
+        Ok(Output { writer, path, state_path, state, kept, created })
     }
 
     fn write(&mut self, done: usize, tally: Tally, traces: &[Trace]) -> std::io::Result<()> {
+        self.state.questions = done;
+        let Some((_, file)) = &mut self.writer else { return Ok(()) };
         for t in traces {
             let q = &t.question;
             let line = json!({
                 "prompt": q.prompt_text, "completion": t.text, "question": q.text, "answer": q.answer,
                 "language": q.language, "index": q.index,
             });
-            writeln!(self.file, "{line}")?;
+            writeln!(file, "{line}")?;
         }
-        self.file.sync_all()?;
-        (self.state.questions, self.state.bytes) = (done, self.file.metadata()?.len());
+        file.sync_all()?;
+        self.state.bytes = file.metadata()?.len();
         self.state.tally = Some(tally);
         let temp = Temporary::at(self.state_path.with_extension("tmp"));
         std::fs::write(temp.path(), serde_json::to_vec(&self.state)?)?;

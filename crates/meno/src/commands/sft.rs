@@ -1,6 +1,7 @@
 //! `meno sft`: fine-tunes a model on messages or prompt/completion pairs (SFT).
 
 use crate::open;
+use crate::ranks;
 use crate::training::{self, RecipeArgs};
 use anyhow::Result;
 use meno_engine::TextAssets;
@@ -69,7 +70,7 @@ pub(super) fn note_mtp(model: &Model, sft: &Sft) {
 /// The memory of a run, including its evaluations.
 pub(super) fn estimate(model: &Model, train: &Train, sft: &Sft, eval: &Evaluate) -> Result<Estimate> {
     let mtp = sft.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;
-    let mut estimate = Estimate::new(model, train, mtp, None)?;
+    let mut estimate = Estimate::new(model, train, mtp, None, &ranks::world())?;
     if eval.eval_steps > 0 && eval.eval_task.is_some() {
         let bytes = eval.memory(model, train.max_tokens, train.max_tokens)?;
         estimate.parts.push(("KV cache and activations of evaluation", bytes));

@@ -2,7 +2,7 @@
 //! failure leaves behind.
 
 use super::runs::{GOOD, TEMPLATE, model, recipe};
-use super::{Dir, config_with, meno, refused};
+use super::{Dir, config_with, fails, meno, refused};
 use meno::model::{Config, Dtype, Model};
 use std::path::Path;
 
@@ -245,4 +245,21 @@ fn data_in_other_forms_is_read() {
         &["c.jsonl:1: `messages[0]`: unknown key `contents`"],
     );
     assert!(!Path::new(&dir.path("other")).exists());
+}
+
+/// A launcher of MPI starts several processes. Each of them would do the whole work, so the program that has no MPI says
+/// so, once.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_processes_without_mpi() {
+    let start = |rank: &str| {
+        let mut command = meno(&["pretrain", "recipe.toml"]);
+        for (name, value) in [("SIZE", "2"), ("LOCAL_SIZE", "2"), ("LOCAL_RANK", rank)] {
+            command.env(format!("OMPI_COMM_WORLD_{name}"), value);
+        }
+        command
+    };
+    fails(&mut start("0"), &["2 processes were started", "built without MPI", "--features mpi"]);
+    let second = start("1").output().unwrap();
+    assert_eq!((second.status.code(), second.stderr.len()), (Some(1), 0));
 }

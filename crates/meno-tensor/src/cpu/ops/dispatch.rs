@@ -9,7 +9,8 @@ use std::ops::Range;
 
 /// The order of the rows, in the format of [`Sorted::order`].
 pub(super) struct Order<'a> {
-    offsets: &'a [u32],
+    /// The first row of each expert, and the end.
+    pub(super) offsets: &'a [u32],
     /// The pair of each row.
     pub(super) pairs: &'a [u32],
     /// The row of each pair.
@@ -17,7 +18,7 @@ pub(super) struct Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    fn sort(chosen: &[u32], experts: usize, out: &mut [u32]) {
+    pub(super) fn sort(chosen: &[u32], experts: usize, out: &mut [u32]) {
         out.fill(0);
         let (offsets, rest) = out.split_at_mut(experts + 1);
         let (pairs, rows) = rest.split_at_mut(chosen.len());

@@ -10,6 +10,9 @@ use crate::precision::Precision;
 impl Kernels for MlaKeys {
     fn forward(&self, ctx: &mut Ctx) {
         let (n, r, rows) = (self.nope_dim, self.rope_dim, ctx.rows);
+        if rows == 0 {
+            return;
+        }
         let [nope, k_pe, k] = ctx.acts.get([self.nope.act, self.k_pe.act, self.k]);
         let (nope_ld, pe_ld) = (nope.len() / rows, k_pe.len() / rows);
         for_rows(k, self.heads * (n + r), |row, k| {
@@ -23,6 +26,9 @@ impl Kernels for MlaKeys {
     }
     fn backward(&self, ctx: &mut Ctx) {
         let (n, r, rows) = (self.nope_dim, self.rope_dim, ctx.rows);
+        if rows == 0 {
+            return;
+        }
         let (add_nope, add_pe) = (ctx.adds(self.nope.act), ctx.adds(self.k_pe.act));
         let [dnope, dk_pe, dk] = ctx.grads.get([self.nope.act, self.k_pe.act, self.k]);
         let (nope_ld, pe_ld, width) = (dnope.len() / rows, dk_pe.len() / rows, self.heads * (n + r));
@@ -56,6 +62,9 @@ fn head_weight<'a>(weight: &'a [f32], c: usize, first_row: usize, rows: usize) -
 impl Kernels for AbsorbQuery {
     fn forward(&self, ctx: &mut Ctx) {
         let (n, r, c, t) = (self.nope_dim, self.rope_dim, self.kv_lora_rank, ctx.rows);
+        if t == 0 {
+            return;
+        }
         let weight = ctx.params.get(self.weight);
         let [q, y] = ctx.acts.get([self.q.act, self.y]);
         let (q_ld, y_ld) = (q.len() / t, self.heads * (c + r));
@@ -78,6 +87,9 @@ impl Kernels for AbsorbQuery {
 impl Kernels for AbsorbOutput {
     fn forward(&self, ctx: &mut Ctx) {
         let (n, v, c, t) = (self.nope_dim, self.v_dim, self.kv_lora_rank, ctx.rows);
+        if t == 0 {
+            return;
+        }
         let weight = ctx.params.get(self.weight);
         let [x, y] = ctx.acts.get([self.x, self.y]);
         for head in 0..self.heads {

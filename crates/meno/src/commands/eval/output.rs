@@ -1,6 +1,7 @@
 //! The file of an evaluation: the first line holds the settings, each further line one judged problem.
 
 use crate::output::{self, Inputs};
+use crate::ranks;
 use anyhow::{Context, Result, bail};
 use meno_eval::score::JudgedProblem;
 use meno_train::recipe::EvalRecipe;
@@ -32,6 +33,12 @@ impl Output {
         let path = &output::file("--out", path, resume || force, &inputs)?;
         let header = header(recipe)?;
         let (judged, whole) = if path.exists() && resume { read(path, &header)? } else { (Vec::new(), 0) };
+        // Rank 0 writes the file, after all ranks have read it.
+        let comm = ranks::world();
+        comm.barrier();
+        if !comm.is_first() {
+            return Ok(Output { judged, file: None });
+        }
         // Remove a line that a kill cut short; it is written again.
         let mut file = File::options().create(true).write(true).truncate(false).open(path).with_context(name)?;
         file.set_len(whole).with_context(name)?;
