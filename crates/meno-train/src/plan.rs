@@ -92,7 +92,7 @@ pub struct Ranks {
 pub fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Result<Plan, Error> {
     cluster.check(work)?;
     let memory = memory::plan(work, cluster, speed)?;
-    let traffic = traffic::plan(work, cluster, speed);
+    let traffic = traffic::plan(work, cluster);
     let flops = time::Flops::of(work);
     let time = time::plan(work, cluster, speed, &flops, &traffic);
     let limit = limit::limit(work, cluster, speed, (&memory, &traffic, &time))?;
@@ -159,11 +159,15 @@ fn assumptions(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<String> {
     }
     if cluster.expert_parallel > 1 {
         all.push("the router spreads tokens evenly over experts".to_owned());
+        if cluster.pipeline_parallel == 1 && speed.device.has_own_memory() {
+            all.push("Meno deals experts out on CPUs only: on GPUs this is a layout to come".to_owned());
+        }
     }
     if cluster.pipeline_parallel > 1 {
         all.push(
             "Meno has no pipeline: --pipeline-parallel computes DualPipe's layout as in DeepSeek-V3 (§3.2.1): a rank \
-             has two stages, and P + 1 micro-batches of `train.max_tokens` tokens in flight"
+             has two stages, and P + 1 micro-batches of `train.max_tokens` tokens in flight; with --expert-parallel, \
+             experts exchange rows as there (§3.2.2), dispatched in FP8, once to each node"
                 .to_owned(),
         );
     }

@@ -36,6 +36,11 @@ impl Cluster {
         self.ranks() / self.pipeline_parallel
     }
 
+    /// Returns the number of ranks of a node that share the routed experts of a layer.
+    pub(super) fn ranks_inside(&self) -> usize {
+        self.expert_parallel.min(self.ranks_per_node)
+    }
+
     /// Returns the number of pipeline stages that a rank has: DualPipe feeds micro-batches from both ends.
     pub(super) fn stages_of_a_rank(&self) -> usize {
         if self.pipeline_parallel > 1 { 2 } else { 1 }
@@ -118,6 +123,9 @@ impl Cluster {
         let expected = match work.config.moe().map(|m| m.gate.n_routed_experts) {
             None => "expected 1: the network has no experts".to_owned(),
             Some(n) if !n.is_multiple_of(experts) => format!("expected a divisor of the {n} routed experts"),
+            Some(_) if experts > self.ranks_per_node && !experts.is_multiple_of(self.ranks_per_node) => {
+                format!("expected a multiple of --gpus {}, or a divisor", self.ranks_per_node)
+            }
             Some(_) if !ranks.is_multiple_of(experts) => {
                 format!("expected a divisor of the {ranks} ranks that share the tokens of a step")
             }

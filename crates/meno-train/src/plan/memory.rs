@@ -2,6 +2,7 @@
 
 use super::cluster::Cluster;
 use super::device::Speed;
+use super::traffic;
 use super::work::Work;
 use crate::error::Error;
 use crate::memory::copies_of_weights;
@@ -159,12 +160,19 @@ pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Result<Memo
         1 => note.clone(),
         _ => format!("with {} partial sums of {} shards", sums - 1, cluster.shards_of_a_rank(work)),
     };
-    plan.push("gradients", sums * bytes, with_sums);
+    // Gradients of experts are kept apart by source rank, in the places of all experts, until the end of a step.
+    let apart = cluster.expert_parallel > 1 && cluster.pipeline_parallel == 1;
+    let places = if apart { self::values(work, &Cluster { expert_parallel: 1, ..cluster.clone() }).all() } else { all };
+    let with_sums = if apart { format!("of all experts, apart by rank; {with_sums}") } else { with_sums };
+    plan.push("gradients", sums * 4 * places, with_sums);
     let updated = values.updated(cluster);
     let share = if updated < all { format!("ZeRO-1: of 1/{:.0} of them", all as f64 / updated as f64) } else { note };
     plan.push("optimizer state", 2 * 4 * updated, share);
     let (activations, note) = activations(work, cluster, speed)?;
     plan.push("activations of a pass", activations, note);
+    if apart {
+        plan.push("rows of other ranks", received(work, cluster), "if experts are equally loaded");
+    }
     if let Some(rollout) = &work.rollout {
         let config = generator(work);
         let [cache, activations] = config.planned_bytes(&work.config, speed.device);
@@ -176,6 +184,17 @@ pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Result<Memo
         }
     }
     Ok(plan)
+}
+
+/// Returns the bytes of rows that a rank receives for its experts and keeps for the backward pass, in f32, and of the
+/// buffers of one layer (`meno_tensor`'s `cpu/expert_parallel.rs`).
+fn received(work: &Work, cluster: &Cluster) -> usize {
+    let Some(moe) = work.config.moe() else { return 0 };
+    let (hidden, top_k) = (work.config.hidden_size, moe.gate.num_experts_per_tok);
+    let tokens = traffic::reached(work, cluster.expert_parallel) * hidden;
+    let kept = tokens + 2 * top_k * moe.moe_intermediate_size;
+    let layers = if work.train.gradient_checkpointing { 1 } else { work.moe_layers() };
+    4 * work.train.max_tokens * (layers * kept + 2 * tokens + top_k * hidden)
 }
 
 /// Returns the settings of a rank's generator.

@@ -1,7 +1,6 @@
 //! What a rank sends in an optimizer step.
 
 use super::cluster::Cluster;
-use super::device::Speed;
 use super::memory::{self, Values};
 use super::work::Work;
 use crate::shards::Reduce;
@@ -40,7 +39,7 @@ impl Collective {
 }
 
 /// Plans the collectives of a step; all that send nothing are left out.
-pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<Collective> {
+pub(super) fn plan(work: &Work, cluster: &Cluster) -> Vec<Collective> {
     let values = memory::values(work, cluster);
     let mut all = vec![
         match work.train.reduce {
@@ -48,7 +47,7 @@ pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<Collect
             Reduce::Fast => all_reduce(values, cluster),
         },
         tree("weights: all-gather", values, cluster),
-        all_to_all(work, cluster, speed),
+        all_to_all(work, cluster),
         pipeline(work, cluster),
     ];
     all.retain(|c| c.rounds > 0.0);
@@ -92,47 +91,84 @@ fn all_reduce(values: Values, cluster: &Cluster) -> Collective {
     }
 }
 
-/// Dispatch and combine of routed experts.
-fn all_to_all(work: &Work, cluster: &Cluster, speed: &Speed) -> Collective {
-    let mut collective = Collective::new("experts: all-to-all", false);
-    let (Some(moe), true) = (work.config.moe(), cluster.expert_parallel > 1) else { return collective };
-    let element = match (speed.device.has_own_memory(), work.train.precision) {
-        (true, Precision::Bf16) => 2.0,
-        _ => 4.0,
-    };
-    let row = element * work.config.hidden_size as f64;
-    let inside = cluster.expert_parallel.min(cluster.ranks_per_node);
-    let nodes = cluster.expert_parallel.div_ceil(inside);
-    let gate = &moe.gate;
-    // V3 §2.1.2: a token reaches the experts of `topk_group` groups; groups are spread evenly over nodes.
+/// Returns the ranks that a token's experts are on, at most: experts lie in contiguous blocks, and a token reaches those
+/// of `topk_group` groups (V3 §2.1.2).
+pub(super) fn reached(work: &Work, units: usize) -> usize {
+    let Some(gate) = work.config.moe().map(|moe| moe.gate) else { return 0 };
     let limit = match gate.topk_method {
-        TopkMethod::Greedy => nodes,
-        _ => gate.topk_group * nodes.div_ceil(gate.n_group),
+        TopkMethod::Greedy => units,
+        _ => gate.topk_group * units.div_ceil(gate.n_group),
     };
-    let reached = gate.num_experts_per_tok.min(nodes).min(limit) as f64;
-    let elsewhere = |ranks: usize| 1.0 - 1.0 / ranks as f64;
-    // A row is sent once to every node that needs it, and from there to every expert's rank.
-    let between = row * reached * elsewhere(nodes);
-    let within = row * gate.num_experts_per_tok as f64 * elsewhere(inside);
+    gate.num_experts_per_tok.min(units).min(limit)
+}
 
-    // Dispatch and combine: forward, backward, and forward again where layers are recomputed.
-    let ways = if work.train.gradient_checkpointing { 6.0 } else { 4.0 };
-    let (ranks, stages) = (cluster.data_parallel() as f64, cluster.pipeline_parallel as f64);
-    // Shards are packed separately.
-    let (own, tokens) = (cluster.shards_of_a_rank(work) as f64, cluster.busiest_tokens(work));
-    let (mut rows, mut passes) = (ways * tokens, ways * own * passes(tokens / own, work));
-    if let Some(rollout) = &work.rollout {
-        let sampled = (rollout.answers() * rollout.completion + rollout.grpo.num_questions * rollout.prompt) as f64;
-        let steps = rollout.completion * rollout.answers().div_ceil(cluster.data_parallel());
-        let slots = memory::generator(work).slots.min(rollout.answers().div_ceil(cluster.data_parallel()));
-        rows += 2.0 * (rollout.scored() + sampled) / ranks / rollout.uses();
-        passes += 2.0 * self::passes(rollout.scored() / ranks, work) / rollout.uses();
-        passes += 2.0 * (steps as f64 / slots as f64).ceil() / rollout.uses();
+/// What a token sends for one layer of experts, to other nodes and inside the node.
+#[derive(Clone, Copy)]
+struct Exchange {
+    forward: [f64; 2],
+    backward: [f64; 2],
+    /// Messages of a pass, forward and backward.
+    rounds: [f64; 2],
+}
+
+impl Exchange {
+    /// Meno's: in f32, a token once to each rank that has some of its experts, and from there a result for each expert;
+    /// backward the gradients of results and of inputs. Indices and weights of rows are one number each.
+    fn of_meno(work: &Work, cluster: &Cluster) -> Exchange {
+        let (ranks, inside) = (cluster.expert_parallel as f64, cluster.ranks_inside() as f64);
+        let (row, top_k) = (4.0 * work.config.hidden_size as f64, top_k(work));
+        let forward = reached(work, cluster.expert_parallel) as f64 * row + top_k * (row + 4.0);
+        let share = [1.0 - inside / ranks, (inside - 1.0) / ranks];
+        Exchange {
+            forward: share.map(|share| share * forward),
+            backward: share.map(|share| share * (forward + 4.0 * top_k)),
+            rounds: [3.0 * (ranks - 1.0), 4.0 * (ranks - 1.0)],
+        }
     }
-    let layers = work.moe_layers() as f64 / stages;
-    collective.bytes_between_nodes = layers * rows * between;
-    collective.bytes_inside_node = layers * rows * within;
-    collective.rounds = layers * passes;
+
+    /// That of DeepSeek-V3 (§3.2.2, §3.3): dispatch in FP8 and combine in bf16, once to each node, and over NVLink to
+    /// each expert.
+    fn of_v3(work: &Work, cluster: &Cluster) -> Exchange {
+        let (inside, row) = (cluster.ranks_inside(), 3.0 * work.config.hidden_size as f64);
+        let nodes = cluster.expert_parallel / inside;
+        let elsewhere = |units: usize| 1.0 - 1.0 / units as f64;
+        let bytes = [reached(work, nodes) as f64 * row * elsewhere(nodes), top_k(work) * row * elsewhere(inside)];
+        Exchange { forward: bytes, backward: bytes, rounds: [2.0; 2] }
+    }
+}
+
+fn top_k(work: &Work) -> f64 {
+    work.config.moe().map_or(0.0, |moe| moe.gate.num_experts_per_tok as f64)
+}
+
+/// Dispatch and combine of routed experts.
+fn all_to_all(work: &Work, cluster: &Cluster) -> Collective {
+    let mut collective = Collective::new("experts: all-to-all", false);
+    if work.config.moe().is_none() || cluster.expert_parallel == 1 {
+        return collective;
+    }
+    let exchange = match cluster.pipeline_parallel {
+        1 => Exchange::of_meno(work, cluster),
+        _ => Exchange::of_v3(work, cluster),
+    };
+    // Shards are packed separately. Layers that are recomputed exchange again.
+    let (own, tokens) = (cluster.shards_of_a_rank(work) as f64, cluster.busiest_tokens(work));
+    let trained = own * passes(tokens / own, work);
+    let again = if work.train.gradient_checkpointing { 2.0 } else { 1.0 };
+    let (mut forward, mut forward_passes) = (again * tokens, again * trained);
+    if let Some(rollout) = &work.rollout {
+        let ranks = cluster.data_parallel();
+        let sampled = (rollout.answers() * rollout.completion + rollout.grpo.num_questions * rollout.prompt) as f64;
+        forward += (rollout.scored() + sampled) / ranks as f64 / rollout.uses();
+        let answers = rollout.answers().div_ceil(ranks);
+        let steps = rollout.completion * answers.div_ceil(memory::generator(work).slots.min(answers));
+        forward_passes += (passes(rollout.scored() / ranks as f64, work) + steps as f64) / rollout.uses();
+    }
+    let layers = work.moe_layers() as f64 / cluster.pipeline_parallel as f64;
+    let bytes = |link: usize| layers * (forward * exchange.forward[link] + tokens * exchange.backward[link]);
+    collective.bytes_between_nodes = bytes(0);
+    collective.bytes_inside_node = bytes(1);
+    collective.rounds = layers * (forward_passes * exchange.rounds[0] + trained * exchange.rounds[1]);
     collective
 }
 
