@@ -154,7 +154,7 @@ fn a_plan_measures_the_card() {
     let Some(card) = Card::new() else { return };
     let mut command = card.meno();
     command.arg("plan").arg(root().join("recipes/tiny/pretrain.toml")).args(["--device", "cuda", "--gpus", "2"]);
-    command.args(["--set", "train.max_tokens=64", "--memory", "1", "--json"]);
+    command.args(["--set", "train.max_tokens=16", "--memory", "1", "--json"]);
     let plan: Value = serde_json::from_slice(&succeeds(&mut command).stdout).unwrap();
     assert_eq!(plan["ranks"]["device"], "cuda:0");
     let bf16 =

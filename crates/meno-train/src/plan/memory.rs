@@ -2,7 +2,6 @@
 
 use super::cluster::Cluster;
 use super::device::Speed;
-use super::traffic;
 use super::work::Work;
 use crate::error::Error;
 use crate::memory::copies_of_weights;
@@ -191,7 +190,7 @@ pub(super) fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Result<Memo
 fn received(work: &Work, cluster: &Cluster) -> usize {
     let Some(moe) = work.config.moe() else { return 0 };
     let (hidden, top_k) = (work.config.hidden_size, moe.gate.num_experts_per_tok);
-    let tokens = traffic::reached(work, cluster.expert_parallel) * hidden;
+    let tokens = work.reached(cluster.expert_parallel) * hidden;
     let kept = tokens + 2 * top_k * moe.moe_intermediate_size;
     let layers = if work.train.gradient_checkpointing { 1 } else { work.moe_layers() };
     4 * work.train.max_tokens * (layers * kept + 2 * tokens + top_k * hidden)

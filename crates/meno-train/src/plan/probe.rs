@@ -46,8 +46,9 @@ pub fn measure(work: &Work, device: Device, memory: u64) -> Result<Speed, Error>
         peak,
         memory_bandwidth,
         source: format!(
-            "measured on this machine, {device} with {threads} threads: {:.1} GFLOP/s in {} ({:.0} % of the peak), by \
+            "measured on this machine, {device} with {threads} {}: {:.1} GFLOP/s in {} ({:.0} % of the peak), by \
              training passes of {part}, {:.1} M parameters; every rank is assumed to be as fast",
+            if threads == 1 { "thread" } else { "threads" },
             flops / 1e9,
             work.train.precision,
             100.0 * flops / peak,

@@ -64,11 +64,13 @@ impl Plan {
             let [between, inside, rounds, seconds] = values;
             writeln!(f, "  {name:<36} {between:>8} {inside:>11} {rounds:>9} {seconds:>9}")
         };
-        writeln!(f, "\nSent by a rank in a step, GB")?;
+        let bytes: f64 = self.traffic.iter().map(|c| c.bytes_between_nodes + c.bytes_inside_node).sum();
+        let (name, unit) = if bytes >= 1e9 { ("GB", 1e9) } else { ("MB", 1e6) };
+        writeln!(f, "\nSent by a rank in a step, {name}")?;
         columns(f, "", ["to nodes", "in the node", "messages", "seconds"].map(str::to_owned))?;
         let mut sum = [0.0; 4];
         for c in &self.traffic {
-            let values = [c.bytes_between_nodes / 1e9, c.bytes_inside_node / 1e9, c.rounds, c.seconds];
+            let values = [c.bytes_between_nodes / unit, c.bytes_inside_node / unit, c.rounds, c.seconds];
             sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             columns(f, c.name, cells(values))?;
         }

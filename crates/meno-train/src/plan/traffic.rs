@@ -4,7 +4,6 @@ use super::cluster::Cluster;
 use super::memory::{self, Values};
 use super::work::Work;
 use crate::shards::Reduce;
-use meno_tensor::ops::router::TopkMethod;
 use meno_tensor::precision::Precision;
 use serde::Serialize;
 
@@ -91,17 +90,6 @@ fn all_reduce(values: Values, cluster: &Cluster) -> Collective {
     }
 }
 
-/// Returns the ranks that a token's experts are on, at most: experts lie in contiguous blocks, and a token reaches those
-/// of `topk_group` groups (V3 §2.1.2).
-pub(super) fn reached(work: &Work, units: usize) -> usize {
-    let Some(gate) = work.config.moe().map(|moe| moe.gate) else { return 0 };
-    let limit = match gate.topk_method {
-        TopkMethod::Greedy => units,
-        _ => gate.topk_group * units.div_ceil(gate.n_group),
-    };
-    gate.num_experts_per_tok.min(units).min(limit)
-}
-
 /// What a token sends for one layer of experts, to other nodes and inside the node.
 #[derive(Clone, Copy)]
 struct Exchange {
@@ -117,7 +105,7 @@ impl Exchange {
     fn of_meno(work: &Work, cluster: &Cluster) -> Exchange {
         let (ranks, inside) = (cluster.expert_parallel as f64, cluster.ranks_inside() as f64);
         let (row, top_k) = (4.0 * work.config.hidden_size as f64, top_k(work));
-        let forward = reached(work, cluster.expert_parallel) as f64 * row + top_k * (row + 4.0);
+        let forward = work.reached(cluster.expert_parallel) as f64 * row + top_k * (row + 4.0);
         let share = [1.0 - inside / ranks, (inside - 1.0) / ranks];
         Exchange {
             forward: share.map(|share| share * forward),
@@ -132,7 +120,7 @@ impl Exchange {
         let (inside, row) = (cluster.ranks_inside(), 3.0 * work.config.hidden_size as f64);
         let nodes = cluster.expert_parallel / inside;
         let elsewhere = |units: usize| 1.0 - 1.0 / units as f64;
-        let bytes = [reached(work, nodes) as f64 * row * elsewhere(nodes), top_k(work) * row * elsewhere(inside)];
+        let bytes = [work.reached(nodes) as f64 * row * elsewhere(nodes), top_k(work) * row * elsewhere(inside)];
         Exchange { forward: bytes, backward: bytes, rounds: [2.0; 2] }
     }
 }

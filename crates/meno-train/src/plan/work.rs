@@ -7,6 +7,7 @@ use crate::recipe::{self, DistillRecipe, GrpoRecipe, ModelSection, PretrainRecip
 use crate::sft::Sft;
 use crate::trainer::Train;
 use meno_model::Config;
+use meno_tensor::ops::router::TopkMethod;
 use std::path::Path;
 
 /// A recipe that can be planned.
@@ -182,6 +183,17 @@ impl Work {
     pub(super) fn moe_layers(&self) -> usize {
         let main = (0..self.config.num_hidden_layers).filter(|&layer| self.config.is_moe(layer)).count();
         main + usize::from(self.mtp)
+    }
+
+    /// Returns the number of `units`, ranks or nodes, that a token's experts are on, at most. Experts lie in contiguous
+    /// blocks, and a token reaches those of `topk_group` groups (V3 §2.1.2).
+    pub(super) fn reached(&self, units: usize) -> usize {
+        let Some(gate) = self.config.moe().map(|moe| moe.gate) else { return 0 };
+        let limit = match gate.topk_method {
+            TopkMethod::Greedy => units,
+            _ => gate.topk_group * units.div_ceil(gate.n_group),
+        };
+        gate.num_experts_per_tok.min(units).min(limit)
     }
 
     /// Returns the sequences of a step, at least one.

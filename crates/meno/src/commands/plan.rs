@@ -160,7 +160,7 @@ impl Args {
 /// The memory of a GPU of this machine.
 fn open_memory(device: Device) -> Result<u64> {
     let memory = device.open()?.memory()?;
-    Ok(memory.map(|[_, total]| total as u64).context("invariant: a GPU has memory")?)
+    memory.map(|[_, total]| total as u64).context("invariant: a GPU has memory")
 }
 
 /// The published figures of a GPU of this machine, if they are known.
