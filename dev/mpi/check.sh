@@ -10,15 +10,16 @@ meno=$(realpath "$1")
 cd "$(dirname "$0")/../.."
 out=${2:-$(mktemp -d)}
 [ $# -gt 1 ] || trap 'rm -rf "$out"' EXIT
+mkdir -p "$out"
 mpirun=${MPIRUN:-mpirun}
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_odls_base_sigkill_timeout=30
+export OMPI_MCA_mpi_yield_when_idle=1
 passed=0 failed=0
 
 check() { # check NAME COMMAND...: the command must succeed
     local name=$1
     shift
-    if "$@" >"$out/log" 2>&1; then
+    if timeout_of 120 "$@" >"$out/log" 2>&1; then
         passed=$((passed + 1))
         echo "ok      $name"
     else
@@ -28,6 +29,20 @@ check() { # check NAME COMMAND...: the command must succeed
     fi
 }
 
+timeout_of() { # timeout_of SECONDS FUNCTION...: like timeout, for functions
+    local seconds=$1
+    shift
+    "$@" &
+    local job=$!
+    (sleep "$seconds" && pkill -9 -f "^$meno"; kill "$job") 2>/dev/null &
+    local watch=$!
+    wait "$job"
+    local code=$?
+    pkill -P "$watch" 2>/dev/null
+    kill "$watch" 2>/dev/null
+    return $code
+}
+
 run() { # run RANKS VERB RECIPE DIR ARGUMENTS...
     local ranks=$1 verb=$2 recipe=$3 dir=$4
     shift 4
@@ -35,8 +50,8 @@ run() { # run RANKS VERB RECIPE DIR ARGUMENTS...
 }
 
 # Everything that must have the same bits: the model, the checkpoints, the traces.
-bits() { (cd "$1" && find . -name '*.safetensors' -o -name traces.jsonl | sort | xargs sha256sum); }
-same() { diff <(bits "$1") <(bits "$2"); }
+bits() { (cd "$1" && find . -name '*.safetensors' -o -name traces.jsonl | sort | xargs -r sha256sum); }
+same() { [ -n "$(bits "$1")" ] && diff <(bits "$1") <(bits "$2"); }
 table() { printf '%-12s %d process(es)  %s\n' "$1" "$2" "$(bits "$3" | sha256sum | cut -c1-16)"; }
 
 steps=(--set train.gradient_shards=4 --set train.max_steps=4 --set run.save_steps=2)
@@ -44,7 +59,7 @@ tiny=recipes/tiny
 pretrain() { run "$1" pretrain $tiny/pretrain.toml "$2" "${steps[@]}" "${@:3}"; }
 sft() {
     run "$1" sft $tiny/1-cold-start-sft.toml "$2" "${steps[@]}" --set sft.num_train_epochs=0 -m "$out/1/pretrain" \
-        --set eval.eval_steps=2 --set eval.eval_task=$tiny/questions.jsonl --set eval.num_problems=6 "${@:3}"
+        --set task.prompt=plain --set eval.eval_steps=2 --set eval.eval_task=$tiny/questions.jsonl --set eval.num_problems=6 "${@:3}"
 }
 grpo() {
     run "$1" grpo $tiny/2-reasoning-rl.toml "$2" "${steps[@]}" --set grpo.num_questions=6 -m "$out/1/pretrain" "${@:3}"
@@ -54,7 +69,7 @@ sample() {
 }
 evaluate() {
     $mpirun -n "$1" "$meno" eval -m "$out/1/pretrain" --task $tiny/questions.jsonl --problems 9 -k 3 --max-tokens 24 \
-        --threads 1 --temperature 1 --out "$2/answers.jsonl" --json </dev/null
+        --prompt plain --threads 1 --temperature 1 --out "$2/answers.jsonl" --json </dev/null
 }
 
 echo "The same bits on 1, 2 and 4 processes"
@@ -70,6 +85,9 @@ for ranks in 1 2 4; do
     check "eval: $ranks processes give the answers of 1" \
         cmp "$out/1/eval/answers.jsonl" "$out/$ranks/eval/answers.jsonl"
 done
+
+experts() { pretrain "$1" "$out/$1/experts" --set train.expert_parallel=true && same "$out/1/pretrain" "$out/$1/experts"; }
+for ranks in 2 4; do check "experts dealt out to $ranks processes: the bits of 1" experts "$ranks"; done
 
 echo "A run continues on another number of processes"
 for change in "1 2" "2 4" "4 1"; do
@@ -90,10 +108,10 @@ killed() { # kills a process of the run with -9 after some seconds; the launcher
     grpo 2 "$1" "${long[@]}" "${@:3}" &
     local launcher=$!
     sleep "$2"
-    pid=$(pgrep -f "$meno grpo.*$1" | grep -v "^$launcher$" | shuf -n 1)
+    pid=$(pgrep -f "^$meno grpo.*$1" | shuf -n 1)
     [ -z "$pid" ] || kill -9 "$pid"
     ! wait "$launcher" || return 3 # the run was over
-    ! pgrep -f "$meno grpo.*$1"
+    ! pgrep -f "^$meno grpo.*$1"
 }
 check "an uninterrupted run" grpo 1 "$out/whole" "${long[@]}"
 for seconds in 0.7 1.9 3.1; do
@@ -102,11 +120,11 @@ done
 check "the rest of the killed run" grpo 2 "$out/killed" "${long[@]}" --resume
 check "a killed run has the bits of an uninterrupted one" same "$out/whole" "$out/killed"
 
-stopped() { # asks the launcher to end the run; the processes save and stop
+stopped() { # SIGUSR1 to the launcher: the processes save and stop
     pretrain 2 "$out/stopped" --set train.max_steps=100000 --set run.save_steps=0 &
     local launcher=$!
     sleep 3
-    kill -TERM "$launcher"
+    pkill -USR1 -f "^$mpirun .*$out/stopped"
     ! wait "$launcher" && ls -d "$out"/stopped/checkpoint-*
 }
 check "a stop request saves the run" stopped

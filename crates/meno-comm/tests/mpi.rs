@@ -1,4 +1,5 @@
-//! The collectives over MPI, on 2 and 4 processes of this machine. Every test starts `mpirun` with this very program.
+//! The collectives over MPI, on 2 and 4 processes of this machine. Every test starts `mpirun` (or MPIRUN) with this very
+//! program.
 #![cfg(feature = "mpi")]
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
@@ -8,7 +9,8 @@ use std::process::Command;
 
 /// Runs the ignored test `name` of this file on `ranks` processes.
 fn mpirun(ranks: usize, name: &str) -> std::process::Output {
-    let mut command = Command::new("mpirun");
+    // Another library's launcher for a build with its compiler: MPICC=mpicc.mpich, MPIRUN=mpirun.mpich.
+    let mut command = Command::new(std::env::var("MPIRUN").unwrap_or("mpirun".into()));
     if cfg!(target_os = "linux") {
         command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
         command.env("OMPI_MCA_rmaps_base_oversubscribe", "1").env("OMPI_MCA_mpi_yield_when_idle", "1");

@@ -82,6 +82,11 @@ impl ExpertPlacement {
         self.layers.iter().map(|blocks| blocks[rank].clone()).collect()
     }
 
+    /// Returns the rank that holds the parameter at `place`; `None` if every rank does.
+    pub fn rank_of(&self, place: usize) -> Option<usize> {
+        self.layers.iter().find_map(|blocks| blocks.iter().position(|block| block.contains(&place)))
+    }
+
     /// Returns the places of all parameters that are on every rank, in ascending order.
     pub fn dense(&self) -> &[Range<usize>] {
         &self.dense

@@ -1,6 +1,6 @@
 //! A network with its weights on a device. `load.rs` loads it, `save.rs` saves it.
 
-use crate::expert_parallel::{self, ExpertRank};
+use crate::expert_parallel::{self, ExpertPlacement, ExpertRank};
 use crate::network::{InferOptions, Network, TrainOptions};
 use crate::{Config, Error, init};
 use meno_tensor::backend::{Backend, Executor, Weights};
@@ -163,6 +163,14 @@ impl Model {
             moe.update_bias(&mut *self.weights, load, gamma)?;
         }
         Ok(())
+    }
+
+    /// Returns where the experts lie if they are dealt out to `ranks` ranks.
+    ///
+    /// # Errors
+    /// Fails if the number of ranks does not divide that of the experts.
+    pub fn expert_placement(&self, ranks: usize) -> Result<ExpertPlacement, Error> {
+        ExpertPlacement::new(&self.network, self.layout(), ranks)
     }
 
     /// Returns the angles of all positions.

@@ -35,7 +35,8 @@ impl Model {
     /// Like [`Model::save`], by all ranks of a run: each writes a part of the tensors. All ranks call it.
     pub fn save_together(&self, dir: &Path, dtype: Dtype, comm: &dyn Communicator) -> Result<(), Error> {
         let layout = self.layout();
-        assert!(layout.is_f32() && layout.is_complete(), "invariant: a saved network has all its values");
+        assert!(layout.is_f32(), "invariant: a saved network has all its values");
+        assert!(layout.is_complete() || comm.size() > 1, "invariant: all ranks save experts that are dealt out");
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let tensor = |name: &str, p: Param, dtype| Saved { name: name.to_owned(), p, dtype, weights: &*self.weights };
         let mut tensors: Vec<Saved> = layout
@@ -55,7 +56,12 @@ impl Model {
             |t: &Saved| SharedTensor { name: t.name.clone(), dtype: t.dtype.stored(), shape: t.shape().to_vec() };
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         let file = SharedFile::new(tensors.iter().map(shared).collect(), Some(metadata));
-        let own: Vec<&Saved> = tensors.iter().filter(|t| file.writer(&t.name, comm.size()) == comm.rank()).collect();
+        let placement = (!layout.is_complete()).then(|| self.expert_placement(comm.size())).transpose()?;
+        let writer = |t: &Saved| {
+            let holder = placement.as_ref().and_then(|p| p.rank_of(layout.info(t.p).range().start));
+            holder.unwrap_or_else(|| file.writer(&t.name, comm.size()))
+        };
+        let own: Vec<&Saved> = tensors.iter().filter(|t| writer(t) == comm.rank()).collect();
         for t in &own {
             t.dtype.check(&path, &t.name, &t.weights.read(t.p)?)?;
         }

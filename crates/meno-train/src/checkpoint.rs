@@ -19,7 +19,7 @@ mod save;
 mod state;
 
 pub use blocks::{Block, Blocks, OwnedBlocks, read_blocks};
-pub(crate) use blocks::{copy_weights, set_buffer};
+pub(crate) use blocks::{copy_weights, load_like, set_buffer};
 pub use checkpoints::Checkpoints;
 pub use found::Found;
 pub(crate) use resume::resume;

@@ -17,6 +17,7 @@ pub use settings::{Evaluate, Metric};
 use crate::data::{Example, Question, Questions, TaskQuestions};
 use crate::error::Error;
 use crate::gather;
+use crate::limits::refused;
 use crate::observer::Observer;
 use crate::rollout::{Rollout, RolloutConfig, generator, rollout};
 use crate::time::Answering;
@@ -67,11 +68,15 @@ impl<'a> Evaluation<'a> {
         Ok(self)
     }
 
-    /// Shares the questions among the ranks of a run.
-    pub(crate) fn share(&mut self, comm: &Comm) {
-        if let Some(asking) = &mut self.asking {
-            asking.config.comm = comm.clone();
+    /// Shares the questions among the ranks of a run. Fails if a rank lacks experts, which answering needs.
+    pub(crate) fn share(&mut self, comm: &Comm, model: &Model) -> Result<(), Error> {
+        let Some(asking) = &mut self.asking else { return Ok(()) };
+        if !model.layout().is_complete() {
+            let expected = "held-out questions need all experts on every process: measure `eval.eval_files` only";
+            return Err(refused("train.expert_parallel", true, expected));
         }
+        asking.config.comm = comm.clone();
+        Ok(())
     }
 
     /// Estimates the time of all evaluations in a run of `max_steps` steps, in seconds, by measuring `model`.

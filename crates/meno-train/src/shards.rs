@@ -13,6 +13,7 @@ use crate::trainer::Train;
 use meno_comm::ordered::{self, Block, block_of};
 use meno_comm::{Comm, Communicator};
 use meno_model::Model;
+use meno_model::expert_parallel::ExpertPlacement;
 use meno_tensor::backend::{Backend, Buffer};
 use meno_tensor::optim::divide;
 use meno_tensor::tape::ParamLayout;
@@ -49,8 +50,12 @@ pub(crate) struct Shards {
     reduce: Reduce,
     /// Entry i holds the sum of 2^i shards while it waits for as many others.
     pending: Vec<Box<dyn Buffer>>,
-    /// The parameters that each rank updates, indexed by [`block_of`].
+    /// The parameters that lie on every rank, by the rank that updates them, indexed by [`block_of`].
     blocks: Vec<Block>,
+    /// Where the experts lie, if they are dealt out.
+    experts: Option<ExpertPlacement>,
+    /// All parameters that this rank updates.
+    owned: Block,
     /// Shards of this rank that are complete in the current step.
     done: usize,
 }
@@ -66,12 +71,20 @@ impl Shards {
             Reduce::Fast => 0,
         };
         let backend = model.backend().clone();
+        let experts = (train.expert_parallel && size > 1).then(|| placement(train, model, size)).transpose()?;
+        let all = [0..layout.total()];
+        let blocks = divide(&train.optimizer(), layout, experts.as_ref().map_or(&all[..], |e| e.dense()), size);
+        let mut owned = blocks[block_of(comm.rank(), size)].clone();
+        owned.extend(experts.iter().flat_map(|e| e.experts(comm.rank())));
+        owned.sort_by_key(|range| range.start);
         Ok(Shards {
             comm: comm.clone(),
             count,
             reduce: train.reduce,
             pending: (0..pending).map(|_| backend.buffer(layout.total())).collect::<Result<_, _>>()?,
-            blocks: divide(&train.optimizer(), layout, std::slice::from_ref(&(0..layout.total())), size),
+            blocks,
+            experts,
+            owned,
             backend,
             done: 0,
         })
@@ -89,7 +102,23 @@ impl Shards {
 
     /// Returns the places of the parameters that this rank updates.
     pub(crate) fn owned(&self) -> &Block {
-        &self.blocks[block_of(self.comm.rank(), self.comm.size())]
+        &self.owned
+    }
+
+    /// Returns true if the experts are dealt out to the ranks. Then all ranks compute each pass together.
+    pub(crate) fn deals_experts(&self) -> bool {
+        self.experts.is_some()
+    }
+
+    /// Returns the number of passes of a shard. `packed` holds the passes of all shards. With experts on other ranks, all
+    /// ranks compute as many passes as the one with the most, some of them empty.
+    pub(crate) fn passes(&self, packed: &[Vec<Vec<usize>>], shard: usize) -> usize {
+        let own = self.own();
+        let together = (shard - own.start..self.count).step_by(own.len());
+        match self.deals_experts() {
+            true => together.map(|shard| packed[shard].len()).max().unwrap_or(0),
+            false => packed[shard].len(),
+        }
     }
 
     /// Returns the shards that this rank computes.
@@ -141,7 +170,10 @@ impl Shards {
                 Reduce::Fast => self.comm.all_reduce(grads),
             })?;
         }
-        Ok(())
+        match &self.experts {
+            Some(experts) => Ok(experts.sum_gradients(self.comm.rank(), grads)?),
+            None => Ok(()),
+        }
     }
 
     /// Returns the norm of the gradients of all parameters, after [`Shards::sum_gradients`].
@@ -175,6 +207,22 @@ impl Shards {
         all.into_iter().for_each(|(_, numbers)| total.merge(S::from_numbers(numbers)));
         total
     }
+}
+
+/// Returns where the experts lie on `size` ranks. Fails if they cannot be dealt out.
+fn placement(train: &Train, model: &Model, size: usize) -> Result<ExpertPlacement, Error> {
+    let refuse = |expected: &str| Err(refused("train.expert_parallel", true, expected));
+    let placement = model.expert_placement(size)?;
+    if placement.experts(0).is_empty() {
+        return refuse("the model has no experts: expected false");
+    }
+    if train.reduce == Reduce::Fast {
+        return refuse("the gradients of experts are added in order: expected `train.reduce` = \"ordered\"");
+    }
+    if model.layout().is_complete() {
+        return refuse("the model has the experts of all processes: load it with LoadOptions::experts");
+    }
+    Ok(placement)
 }
 
 /// Fails if a step of `count` shards cannot be divided among `size` ranks.

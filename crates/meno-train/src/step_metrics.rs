@@ -15,6 +15,15 @@ pub(crate) fn step_metrics(train: &Train, state: &State, loss: &StepLoss, grad_n
         m.push("balance_loss", loss.losses.balance);
         m.push("moe/max_violation", max_violation(&loss.expert_load.0));
     }
+    let traffic = loss.traffic;
+    if traffic.tokens > 0 {
+        // Per token and layer.
+        let per_token = |n: u64| n as f64 / traffic.tokens as f64;
+        m.push("moe/ranks_per_token", per_token(traffic.ranks));
+        m.push("moe/dispatch_bytes", per_token(traffic.dispatch_bytes));
+        m.push("moe/combine_bytes", per_token(traffic.combine_bytes));
+        m.push("moe/backward_bytes", per_token(traffic.backward_bytes));
+    }
     m.push("entropy", loss.entropy);
     m.push("grad_norm", grad_norm as f64);
     m.push("learning_rate", train.learning_rate_at(state.step - 1) as f64);

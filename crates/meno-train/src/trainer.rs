@@ -16,11 +16,11 @@ use crate::packing::best_fit;
 pub use crate::shards::Reduce;
 use crate::shards::{Shards, Sums};
 use meno_comm::Comm;
-use meno_model::{Model, TrainOptions};
+use meno_model::{Dtype, Model, TrainOptions};
 use meno_tensor::backend::{Buffer, Executor, Optimizer, Pass};
 use meno_tensor::optim::{OptimizerConfig, OptimizerKind, clip_scale};
 use meno_tensor::precision::Precision;
-use meno_tensor::tape::{Batch, CrossEntropy, Losses, Objective, Outputs};
+use meno_tensor::tape::{Batch, CrossEntropy, ExpertTraffic, Losses, Objective, Outputs};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -68,6 +68,8 @@ pub struct Train {
     pub gradient_shards: usize,
     /// How gradients of several processes are added: ordered (same bits for any number of processes) or fast.
     pub reduce: Reduce,
+    /// Deal the experts of every layer out to the processes (pretrain and sft): each holds and computes its own.
+    pub expert_parallel: bool,
     /// Seed of all random numbers: order of the data, sampling.
     pub seed: u64,
 }
@@ -105,6 +107,7 @@ impl Default for Train {
             precision: Precision::F32,
             gradient_shards: 1,
             reduce: Reduce::Ordered,
+            expert_parallel: false,
             seed: 0,
         }
     }
@@ -196,7 +199,10 @@ impl Trainer {
         train.check()?;
         let shards = Shards::new(train, model, comm)?;
         let options = TrainOptions { recompute: train.gradient_checkpointing, mtp };
-        let executor = model.train_executor(train.max_tokens, options)?;
+        let mut executor = model.train_executor(train.max_tokens, options)?;
+        if shards.deals_experts() {
+            executor.deal_experts(comm.clone())?;
+        }
         let backend = model.backend();
         let grads = backend.buffer(model.layout().total())?;
         let optimizer = backend.optimizer(train.optimizer(), model.layout(), shards.owned())?;
@@ -247,24 +253,25 @@ impl Trainer {
         observer: &mut dyn Observer,
         run: &mut dyn FnMut(&mut Trainer, &[usize], &mut S) -> Result<(), Error>,
     ) -> Result<Option<S>, Error> {
-        let mut dealt = self.shards.deal(lens);
-        let own: Vec<_> = dealt.drain(self.shards.own()).map(|s| pack(&s, lens, self.train.max_tokens)).collect();
-        let (mut done, total) = (0, own.iter().map(Vec::len).sum());
+        let pack = |shard: &Vec<usize>| pack(shard, lens, self.train.max_tokens);
+        let packed: Vec<Vec<Vec<usize>>> = self.shards.deal(lens).iter().map(pack).collect();
+        let own = self.shards.own();
+        let (mut done, total) = (0, own.clone().map(|shard| self.shards.passes(&packed, shard)).sum());
         observer.on_progress("passes", 0, total);
         let alone = self.shards.comm().size() == 1;
         let mut sums = Vec::new();
         self.shards.begin();
-        for passes in own {
-            let mut shard = S::default();
-            for members in passes {
-                run(self, &members, &mut shard)?;
+        for shard in own {
+            let mut sum = S::default();
+            for pass in 0..self.shards.passes(&packed, shard) {
+                run(self, packed[shard].get(pass).map_or(&[], Vec::as_slice), &mut sum)?;
                 done += 1;
                 observer.on_progress("passes", done, total);
                 if alone && observer.should_stop() {
                     return Ok(None);
                 }
             }
-            sums.push(shard);
+            sums.push(sum);
             self.shards.complete(&mut self.grads)?;
             if !alone && self.shards.should_stop(observer) {
                 return Ok(None);
@@ -317,7 +324,11 @@ impl Trainer {
     ) -> Result<Option<f64>, Error> {
         examples.iter().try_for_each(|e| model.check_tokens(&e.tokens))?;
         let lens: Vec<usize> = examples.iter().map(|e| e.tokens.len()).collect();
-        let passes = best_fit(&lens, self.train.max_tokens);
+        let mut passes = best_fit(&lens, self.train.max_tokens);
+        if self.shards.deals_experts() {
+            // All ranks compute the same number of passes.
+            passes.resize(passes.len().next_multiple_of(self.shards.comm().size()), Vec::new());
+        }
         let mut batch = Batch::default();
         let losses = self.each_rank(passes.len(), "held-out examples", observer, &mut |trainer, pass| {
             batch.clear();
@@ -353,8 +364,9 @@ impl Trainer {
         for (done, pass) in own.iter().enumerate() {
             results.push((*pass, run(self, *pass)?));
             observer.on_progress(what, done + 1, own.len());
-            stopped = observer.should_stop();
-            if stopped {
+            stopped |= observer.should_stop();
+            // With experts on other ranks, each pass needs all ranks.
+            if stopped && !self.shards.deals_experts() {
                 break;
             }
         }
@@ -395,6 +407,9 @@ impl Trainer {
         let moments = self.optimizer.state().map(|(name, moment)| Block::part(name, len, moment, owned));
         let mut blocks = Blocks::from(moments);
         blocks.extend(more);
+        if to.dtype != Dtype::F32 {
+            blocks.push(Block::weights(&*model.weights, owned));
+        }
         let state = &State { optimizer_steps: self.optimizer.steps(), ..state.clone() };
         checkpoint::save(to, model, state, blocks)
     }
@@ -414,13 +429,18 @@ pub(crate) struct StepLoss {
     /// Entropy of the predictions: first the sum, then the mean.
     pub(crate) entropy: f64,
     pub(crate) expert_load: ExpertLoad,
+    /// What was exchanged with experts on other ranks.
+    pub(crate) traffic: ExpertTraffic,
     pub(crate) rows: usize,
 }
 
 impl Sums for StepLoss {
     fn to_numbers(&self) -> Vec<f64> {
         let Losses { next_token, mtp, balance } = self.losses;
+        let ExpertTraffic { tokens, ranks, dispatch_bytes, combine_bytes, backward_bytes } = self.traffic;
+        let traffic = [tokens, ranks, dispatch_bytes, combine_bytes, backward_bytes];
         let mut row = vec![next_token, mtp, balance, self.entropy, self.rows as f64];
+        row.extend(traffic.map(|n| n as f64));
         self.expert_load.write(&mut row);
         row
     }
@@ -429,12 +449,15 @@ impl Sums for StepLoss {
         let mut next = || row.next().unwrap_or_default();
         let losses = Losses { next_token: next(), mtp: next(), balance: next() };
         let (entropy, rows) = (next(), next() as usize);
-        StepLoss { losses, entropy, rows, expert_load: ExpertLoad::read(&mut row) }
+        let [tokens, ranks, dispatch_bytes, combine_bytes, backward_bytes] = [(); 5].map(|()| next() as u64);
+        let traffic = ExpertTraffic { tokens, ranks, dispatch_bytes, combine_bytes, backward_bytes };
+        StepLoss { losses, entropy, rows, traffic, expert_load: ExpertLoad::read(&mut row) }
     }
     fn merge(&mut self, next: StepLoss) {
         self.losses += next.losses;
         self.entropy += next.entropy;
         self.rows += next.rows;
+        self.traffic += next.traffic;
         self.expert_load.add(&next.expert_load.0);
     }
 }
@@ -452,6 +475,7 @@ impl StepLoss {
         let rows = batch.weights.iter().zip(&out.entropies).filter(|(w, _)| **w > 0.0);
         self.entropy += rows.map(|(_, e)| *e as f64).sum::<f64>();
         self.rows += batch.len();
+        self.traffic += out.expert_traffic;
         self.expert_load.add(&out.expert_load);
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn train(
 ) -> Result<Summary, Error> {
     evaluation::check(run)?;
     if let Some(evaluation) = &mut run.evaluation {
-        evaluation.share(&run.comm);
+        evaluation.share(&run.comm, model)?;
     }
     let name = stage.training().state.stage.clone();
     if let Some((saved, blocks)) = checkpoint::resume(run.checkpoints.as_ref(), run.observer, model, &name)? {

@@ -11,6 +11,8 @@ mod tiny;
 use meno_comm::Comm;
 use meno_comm::threads::ranks;
 use meno_model::Model;
+use meno_model::expert_parallel::ExpertRank;
+use meno_tensor::device::Device;
 use meno_tensor::pool;
 use meno_train::checkpoint::Checkpoints;
 use meno_train::data::{Example, InMemory};
@@ -18,7 +20,7 @@ use meno_train::evaluation::{Evaluate, Evaluation};
 use meno_train::grpo::objective::LossType;
 use meno_train::trainer::{Optim, Reduce};
 use meno_train::{Error, Grpo, Metrics, NoopObserver, Observer, Pretrain, Run, Sft, Summary, Train};
-use repeat::{Repeat, moe, rewards};
+use repeat::{Repeat, moe, moe_config, rewards};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tiny::{VOCAB, dense};
@@ -128,7 +130,9 @@ fn run_on(
 ) -> Vec<(Vec<(usize, String, u64)>, Vec<u32>)> {
     ranks(size, |comm: Comm| {
         pool::with_threads(1, || {
-            let mut model = moe();
+            let own = ExpertRank { rank: comm.rank(), ranks: size };
+            let experts = (train.expert_parallel && size > 1).then_some(own);
+            let mut model = Model::random_with(Device::Cpu, moe_config(), 3, experts).unwrap();
             let checkpoints =
                 Checkpoints { resume, save_total_limit: 0, comm: comm.clone(), ..Checkpoints::new(dir, 2) };
             let mut observer = NoopObserver;
@@ -217,6 +221,55 @@ fn one_rank_stops_all_and_the_run_continues_with_the_same_bits() {
             assert!(resumed.iter().all(|r| r.1 == expected), "{name}: stopped at call {at}, in step {}", steps[0].0);
         }
     }
+}
+
+/// Experts on other ranks: the same bits, also in checkpoints, on fewer ranks and without dealing them out.
+#[test]
+fn dealt_out_experts_have_the_bits_of_one_rank() {
+    let moe_metrics =
+        |(step, name, _): &(usize, String, u64)| *step > 0 && name.starts_with("moe/") && name != VIOLATION;
+    for (name, stage) in [("pretrain", STAGES[0].1), ("sft", STAGES[1].1)] {
+        for gradient_checkpointing in [false, true] {
+            let train = Train { gradient_checkpointing, ..train(4) };
+            let whole = tempfile::tempdir().unwrap();
+            let (expected, _) = run_on(1, stage, &train, whole.path(), false).remove(0);
+            let train = Train { expert_parallel: true, ..train };
+            for size in [1, 2, 4] {
+                let dir = tempfile::tempdir().unwrap();
+                let results = run_on(size, stage, &train, dir.path(), false);
+                for (figures, _) in results {
+                    let (traffic, figures): (Vec<_>, Vec<_>) = figures.into_iter().partition(moe_metrics);
+                    assert_eq!(figures, expected, "{name}, {size} ranks");
+                    assert_eq!(traffic.is_empty(), size == 1);
+                }
+                assert!(files(dir.path()) == files(whole.path()), "{name}, {size} ranks: files");
+                // The rest of the run on another number of ranks, with all experts everywhere.
+                std::fs::remove_dir_all(dir.path().join("checkpoint-4")).unwrap();
+                let all = Train { expert_parallel: false, ..train.clone() };
+                run_on(4 / size, stage, if size == 2 { &train } else { &all }, dir.path(), true);
+                assert!(files(dir.path()) == files(whole.path()), "{name}, {size} ranks, resumed");
+            }
+        }
+    }
+}
+
+/// A metric of routing, not of traffic.
+const VIOLATION: &str = "moe/max_violation";
+
+#[test]
+fn experts_that_cannot_be_dealt_out_are_refused() {
+    let error = |train: Train, model: fn() -> Model| {
+        let errors = ranks(2, |comm| {
+            let mut observer = NoopObserver;
+            let mut run = Run { comm, ..Run::new(&mut observer) };
+            pretrain(&train, &mut model(), &mut run).unwrap_err().to_string()
+        });
+        errors.into_iter().next().unwrap()
+    };
+    let dealt = Train { expert_parallel: true, ..train(1) };
+    assert!(error(dealt.clone(), dense).contains("`train.expert_parallel` = true: the model has no experts"));
+    assert!(error(Train { reduce: Reduce::Fast, ..dealt.clone() }, moe).contains("added in order"));
+    assert!(error(dealt, moe).contains("has the experts of all processes"));
 }
 
 #[test]

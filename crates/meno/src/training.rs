@@ -12,6 +12,7 @@ use crate::ranks;
 use anyhow::{Context, Result, bail};
 use meno_engine::TextAssets;
 use meno_eval::Split;
+use meno_model::expert_parallel::ExpertRank;
 use meno_model::{Config, LoadOptions, Model};
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
@@ -22,7 +23,7 @@ use meno_train::memory::Estimate;
 use meno_train::recipe::{self, ModelSection, Recipe, RunSection, TaskSection, resume};
 use meno_train::run_lock::{self, RunLock};
 use meno_train::time::Time;
-use meno_train::{Run, Summary, tensorboard};
+use meno_train::{Run, Summary, Train, tensorboard};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -131,15 +132,26 @@ pub(crate) fn probing<R>(f: impl FnOnce() -> R) -> R {
 
 /// Loads or builds the recipe's model.
 pub(crate) fn model(section: &ModelSection) -> Result<Model> {
+    model_with(section, None)
+}
+
+/// Like [`model`], to train: if the experts are dealt out to the processes, with those of this one.
+pub(crate) fn model_to_train(section: &ModelSection, train: &Train) -> Result<Model> {
+    let comm = ranks::world();
+    let own = ExpertRank { rank: comm.rank(), ranks: comm.size() };
+    model_with(section, (train.expert_parallel && comm.size() > 1).then_some(own))
+}
+
+fn model_with(section: &ModelSection, experts: Option<ExpertRank>) -> Result<Model> {
     let device = ranks::device(section.device);
     match (&section.path, &section.config) {
         (Some(path), None) => {
             let path = open::model(path)?;
             let work = Work::loading(&path);
-            let options = LoadOptions { device, ..LoadOptions::default() };
+            let options = LoadOptions { device, experts, ..LoadOptions::default() };
             Ok(Model::load_with(&path, options, &mut |read, of| work.set(read as u64, of as u64))?)
         }
-        (None, Some(config)) => Ok(Model::random_on(device, Config::load(config)?, section.init_seed)?),
+        (None, Some(config)) => Ok(Model::random_with(device, Config::load(config)?, section.init_seed, experts)?),
         (None, None) => bail!("[model] needs `path` (weights to start from) or `config` (random weights)"),
         (Some(_), Some(_)) => bail!("[model] has both `path` and `config`: weights are loaded or random, not both"),
     }

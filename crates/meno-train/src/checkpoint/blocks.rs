@@ -2,8 +2,9 @@
 
 use crate::error::Error;
 use meno_comm::Communicator;
+use meno_model::expert_parallel::ExpertRank;
 use meno_model::shared_file::{SharedFile, SharedTensor};
-use meno_model::{Model, input};
+use meno_model::{LoadOptions, Model, input};
 use meno_tensor::backend::{Buffer, Weights};
 use safetensors::tensor::{Dtype as SafeDtype, SafeTensors};
 use std::borrow::Cow;
@@ -42,9 +43,9 @@ impl<'a> Block<'a> {
         Block { name, len, values: Values::Buffer(values), owned: Some(owned) }
     }
 
-    /// The f32 weights, which every rank has.
-    pub(super) fn weights(weights: &'a dyn Weights) -> Block<'a> {
-        Block { name: MASTER, len: weights.layout().total(), values: Values::Weights(weights), owned: None }
+    /// The f32 weights; this rank writes the ranges `owned`.
+    pub fn weights(weights: &'a dyn Weights, owned: &'a [Range<usize>]) -> Block<'a> {
+        Block { name: MASTER, len: weights.layout().total(), values: Values::Weights(weights), owned: Some(owned) }
     }
 
     /// Calls `write` with the first value's place in the block and the bytes, for everything that this rank writes.
@@ -73,6 +74,7 @@ impl<'a> Block<'a> {
                 let (end, from) = (place.end.min(start + PIECE), from + (start - place.start));
                 let values = match self.values {
                     Values::Buffer(buffer) => buffer.read(from..from + (end - start))?,
+                    // Weights are not packed: they lie at their places.
                     Values::Weights(_) => Cow::Borrowed(&all[start..end]),
                 };
                 write(start, bytemuck::cast_slice(&values))?;
@@ -119,9 +121,16 @@ pub fn read_blocks(file: &Path) -> Result<OwnedBlocks, Error> {
     Ok(blocks)
 }
 
+/// Loads the model of a checkpoint, with the experts that `like` has.
+pub(crate) fn load_like(path: &Path, like: &Model, comm: &dyn Communicator) -> Result<Model, Error> {
+    let own = ExpertRank { rank: comm.rank(), ranks: comm.size() };
+    let experts = (!like.layout().is_complete()).then_some(own);
+    Ok(Model::load_with(path, LoadOptions { experts, ..LoadOptions::default() }, &mut |_, _| {})?)
+}
+
 /// Copies the weights between models of the same shape.
 pub(crate) fn copy_weights(from: &Model, to: &mut Model) -> Result<(), Error> {
-    for (p, info) in to.layout().clone().iter() {
+    for (p, info) in to.layout().clone().iter().filter(|(_, info)| !info.absent) {
         let values = from.weights.read(p)?;
         assert!(values.len() == info.len(), "invariant: models of one shape");
         to.weights.update(p, &mut |weights| weights.copy_from_slice(&values))?;
@@ -133,7 +142,7 @@ pub(crate) fn copy_weights(from: &Model, to: &mut Model) -> Result<(), Error> {
 pub(super) fn set_weights(path: &Path, from: &[f32], to: &mut Model) -> Result<(), Error> {
     let layout = to.layout().clone();
     check_len(path, MASTER, from.len(), layout.total())?;
-    for (p, info) in layout.iter() {
+    for (p, info) in layout.iter().filter(|(_, info)| !info.absent) {
         to.weights.update(p, &mut |weights| weights.copy_from_slice(&from[info.range()]))?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Loads the checkpoint that a run continues from.
 
-use super::blocks::{MASTER, OwnedBlocks, copy_weights, read_blocks, set_weights};
+use super::blocks::{MASTER, OwnedBlocks, copy_weights, load_like, read_blocks, set_weights};
 use super::checkpoints::Checkpoints;
 use super::state::State;
 use crate::error::Error;
@@ -32,7 +32,7 @@ pub(crate) fn resume(
         ));
     }
     let mut blocks = read_blocks(&path.join("training_state.safetensors"))?;
-    let saved = Model::load(path)?;
+    let saved = load_like(path, model, &*from.comm)?;
     if saved.layout().total() != model.layout().total() {
         let (is, was) = (model.layout().count(), saved.layout().count());
         return Err(Error::checkpoint(

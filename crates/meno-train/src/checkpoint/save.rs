@@ -1,12 +1,12 @@
 //! Writes a checkpoint.
 
-use super::blocks::{Block, Blocks, write_blocks};
+use super::blocks::{Blocks, write_blocks};
 use super::checkpoints::Checkpoints;
 use super::checksums;
 use super::state::State;
 use crate::error::Error;
+use meno_model::Model;
 use meno_model::temporary::Temporary;
-use meno_model::{Dtype, Model};
 use meno_tensor::finite::all_finite;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -64,8 +64,6 @@ fn replace(to: &Checkpoints, temp: Temporary, path: &Path) -> Result<(), Error> 
 
 fn write<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'a>, dir: &Path) -> Result<(), Error> {
     save_model(to, model, dir)?;
-    let master = (to.dtype != Dtype::F32).then(|| Block::weights(&*model.weights));
-    let blocks: Vec<Block> = blocks.into_iter().chain(master).collect();
     write_blocks(&dir.join("training_state.safetensors"), &blocks, &*to.comm)?;
     if to.comm.is_first() {
         let state = State { inputs: to.inputs.clone().or_else(|| state.inputs.clone()), ..state.clone() };
@@ -81,7 +79,7 @@ fn write<'a>(to: &Checkpoints, model: &'a Model, state: &State, blocks: Blocks<'
 /// cannot be loaded. All ranks call it.
 pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Error> {
     let layout = model.layout();
-    for (p, info) in layout.iter().filter(|(p, _)| !layout.is_quantized(*p)) {
+    for (p, info) in layout.iter().filter(|(p, info)| !layout.is_quantized(*p) && !info.absent) {
         if all_finite(&model.weights.read(p)?) {
             continue;
         }

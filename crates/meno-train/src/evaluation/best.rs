@@ -3,7 +3,7 @@
 //! It is not a checkpoint: `save_total_limit` does not count it, and `--resume` does not use it.
 
 use super::settings::Metric;
-use crate::checkpoint::{Checkpoints, checksums, copy_weights, save_model, sync};
+use crate::checkpoint::{Checkpoints, checksums, copy_weights, load_like, save_model, sync};
 use crate::error::Error;
 use meno_eval::score::Summary;
 use meno_model::Model;
@@ -89,6 +89,6 @@ fn remove(dir: &Path) -> Result<(), Error> {
 pub fn load_best(from: &Checkpoints, model: &mut Model) -> Result<(), Error> {
     let path = from.dir.join(DIR);
     checksums::check(&path)?;
-    let best = Model::load(&path)?;
+    let best = load_like(&path, model, &*from.comm)?;
     copy_weights(&best, model)
 }

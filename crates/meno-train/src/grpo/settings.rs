@@ -221,6 +221,10 @@ impl Grpo {
 
     /// Checks the settings together with the rewards.
     pub(super) fn check(&self, train: &Train, rewards: &[Weighted]) -> Result<(), Error> {
+        if train.expert_parallel {
+            let expected = "answers are sampled with all experts on every process: expected false";
+            return Err(refused("train.expert_parallel", true, expected));
+        }
         self.check_settings(train)?;
         if rewards.is_empty() {
             return Err(refused("grpo.reward_funcs", "[]", "expected at least one reward"));

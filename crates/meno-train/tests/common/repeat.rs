@@ -9,6 +9,11 @@ use serde_json::json;
 
 /// A network with every part of DeepSeek-V3.
 pub(crate) fn moe() -> Model {
+    Model::random(moe_config(), 3).unwrap()
+}
+
+/// The shape of [`moe`].
+pub(crate) fn moe_config() -> Config {
     let config = json!({
         "model_type": "deepseek_v3", "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48,
         "moe_intermediate_size": 16, "num_hidden_layers": 2, "first_k_dense_replace": 1, "n_routed_experts": 4,
@@ -19,7 +24,7 @@ pub(crate) fn moe() -> Model {
         "initializer_range": 0.08, "hidden_act": "silu", "num_nextn_predict_layers": 1, "aux_loss_alpha": 0.001,
         "seq_aux": true, "num_key_value_heads": 2, "moe_layer_freq": 1,
     });
-    Model::random(Config::from_value("tiny", config).unwrap(), 3).unwrap()
+    Config::from_value("tiny", config).unwrap()
 }
 
 /// Asks to repeat a letter; answers are letters until the stop token.

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: DistillRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
-        let mut student = training::model(&recipe.model)?;
+        let mut student = training::model_to_train(&recipe.model, &recipe.train)?;
         note_mtp(&student, &recipe.sft);
         if args.dry_run {
             let memory = estimate(&student, &recipe.train, &recipe.sft, &recipe.eval)?;

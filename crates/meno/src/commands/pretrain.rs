@@ -19,7 +19,7 @@ pub(crate) struct Args {
 pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: PretrainRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
-        let mut model = training::model(&recipe.model)?;
+        let mut model = training::model_to_train(&recipe.model, &recipe.train)?;
         let text = open::text_assets(&recipe.model)?;
         let encode = |t: &str| Ok(text.tokenizer.encode(t, true)?);
         let end = text.tokenizer.eos().first().copied();

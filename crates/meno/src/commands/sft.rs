@@ -31,7 +31,7 @@ pub(crate) struct Args {
 pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: SftRecipe = args.load()?;
     training::with_threads(recipe.run.threads, || {
-        let mut model = training::model(&recipe.model)?;
+        let mut model = training::model_to_train(&recipe.model, &recipe.train)?;
         note_mtp(&model, &recipe.sft);
         let text = open::text_assets(&recipe.model)?;
         if args.dry_run {
