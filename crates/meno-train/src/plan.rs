@@ -123,6 +123,20 @@ pub fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Result<Plan, Error
     })
 }
 
+/// Returns how Meno deals experts out instead, if it does not do it as planned.
+fn unsupported_experts(work: &Work, cluster: &Cluster, speed: &Speed) -> Option<&'static str> {
+    if cluster.pipeline_parallel > 1 {
+        return None; // the layout of the paper, which has its own note
+    }
+    if speed.device.has_own_memory() {
+        return Some("on CPUs only");
+    }
+    if work.rollout.is_some() {
+        return Some("in pretrain and sft only");
+    }
+    (cluster.expert_parallel != cluster.ranks()).then_some("to all ranks only")
+}
+
 /// Returns what the figures assume, as sentences.
 fn assumptions(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<String> {
     let mut all = vec![speed.source.clone(), work.lengths()];
@@ -142,6 +156,9 @@ fn assumptions(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<String> {
         );
     }
     let (shards, ranks, sequences) = (work.train.gradient_shards, cluster.data_parallel(), work.sequences());
+    if cluster.expert_parallel > 1 && cluster.pipeline_parallel == 1 && !work.train.expert_parallel {
+        all.push("the recipe has to set `train.expert_parallel = true`".to_owned());
+    }
     if shards < ranks {
         all.push(format!(
             "the recipe's `train.gradient_shards` = {shards} is too small for these ranks: planned with {ranks}, set it"
@@ -159,8 +176,10 @@ fn assumptions(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<String> {
     }
     if cluster.expert_parallel > 1 {
         all.push("the router spreads tokens evenly over experts".to_owned());
-        if cluster.pipeline_parallel == 1 && speed.device.has_own_memory() {
-            all.push("Meno deals experts out on CPUs only: on GPUs this is a layout to come".to_owned());
+        if let Some(not_yet) = unsupported_experts(work, cluster, speed) {
+            all.push(format!(
+                "Meno deals experts out {not_yet}; the figures are those of a layout that it does not run"
+            ));
         }
     }
     if cluster.pipeline_parallel > 1 {

@@ -174,13 +174,22 @@ fn fewer_rows(work: &Work, cluster: &Cluster) -> Vec<Change> {
 }
 
 fn more_expert_ranks(work: &Work, cluster: &Cluster) -> Vec<Change> {
-    let change = |ranks: usize| {
+    let change = |ranks: usize, text: String| {
         let cluster = Cluster { expert_parallel: ranks, ..cluster.clone() };
-        Change { text: format!("--expert-parallel {ranks}"), work: work.clone(), cluster }
+        Change { text, work: work.clone(), cluster }
     };
-    let ranks = std::iter::successors(Some(2 * cluster.expert_parallel), |ranks| Some(2 * ranks));
-    let possible = ranks.take_while(|&ranks| ranks <= cluster.data_parallel());
-    possible.map(change).take_while(|change| change.cluster.check(work).is_ok()).collect()
+    let all = cluster.data_parallel();
+    // Meno deals experts out to all ranks of pretrain and sft; the paper's layout to any number.
+    let changes: Vec<Change> = match (cluster.pipeline_parallel, &work.rollout) {
+        (1, None) if cluster.expert_parallel < all => vec![change(all, "train.expert_parallel = true".into())],
+        (1, _) => Vec::new(),
+        _ => {
+            let ranks = std::iter::successors(Some(2 * cluster.expert_parallel), |ranks| Some(2 * ranks));
+            let ranks = ranks.take_while(|&ranks| ranks <= all);
+            ranks.map(|ranks| change(ranks, format!("--expert-parallel {ranks}"))).collect()
+        }
+    };
+    changes.into_iter().take_while(|change| change.cluster.check(work).is_ok()).collect()
 }
 
 fn more_nodes(work: &Work, cluster: &Cluster) -> Vec<Change> {

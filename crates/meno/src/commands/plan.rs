@@ -52,9 +52,10 @@ pub(crate) struct Args {
     /// Share of the peak that computation reaches on a device whose published figures are used [default: 0.4]
     #[arg(long, value_name = "SHARE")]
     mfu: Option<f64>,
-    /// Number of ranks that share the routed experts of a layer
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    expert_parallel: usize,
+    /// Number of ranks that share the routed experts of a layer [default: 1, or all if the recipe sets
+    /// train.expert_parallel]
+    #[arg(long, value_name = "N")]
+    expert_parallel: Option<usize>,
     /// Number of pipeline stages, to compute the layout of the paper; Meno itself has no pipeline
     #[arg(long, value_name = "N", default_value_t = 1)]
     pipeline_parallel: usize,
@@ -77,14 +78,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let recipe = PlannedRecipe::load(&args.recipe, &args.sets(published.is_some()))?;
     let work = recipe.work(config(args.model.as_deref(), recipe.model())?, args.length)?;
     // The numbers of ranks are checked before anything is measured.
-    args.cluster(1.0, 1.0).check(&work)?;
+    args.cluster(&work, 1.0, 1.0).check(&work)?;
     let speed = args.speed(published, recipe.model().device, &work)?;
     let (bandwidth, node_bandwidth) = match published.or_else(|| card(speed.device)) {
         Some(published) => (published.bandwidth, published.node_bandwidth),
         None if speed.device.has_own_memory() => (50e9, 50e9),
         None => (1.25e9, speed.memory_bandwidth / 4.0),
     };
-    let plan = plan::plan(&work, &args.cluster(bandwidth, node_bandwidth), &speed)?;
+    let plan = plan::plan(&work, &args.cluster(&work, bandwidth, node_bandwidth), &speed)?;
     match args.json {
         true => println!("{:#}", serde_json::to_value(&plan)?),
         false => print!("{plan}"),
@@ -115,11 +116,12 @@ impl Args {
         device.into_iter().chain(self.set.iter().cloned()).collect()
     }
 
-    fn cluster(&self, bandwidth: f64, node_bandwidth: f64) -> Cluster {
+    fn cluster(&self, work: &plan::Work, bandwidth: f64, node_bandwidth: f64) -> Cluster {
+        let all = self.nodes.saturating_mul(self.gpus).checked_div(self.pipeline_parallel).unwrap_or(1);
         Cluster {
             nodes: self.nodes,
             ranks_per_node: self.gpus,
-            expert_parallel: self.expert_parallel,
+            expert_parallel: self.expert_parallel.unwrap_or(if work.train.expert_parallel { all } else { 1 }),
             pipeline_parallel: self.pipeline_parallel,
             bandwidth: self.bandwidth.map_or(bandwidth, |gb| 1e9 * gb),
             node_bandwidth: self.node_bandwidth.map_or(node_bandwidth, |gb| 1e9 * gb),
