@@ -123,6 +123,11 @@ pub fn plan(work: &Work, cluster: &Cluster, speed: &Speed) -> Result<Plan, Error
     })
 }
 
+/// Rounds to two decimals, for display.
+fn rounded(value: f64) -> f64 {
+    (100.0 * value).round() / 100.0
+}
+
 /// Returns how Meno deals experts out instead, if it does not do it as planned.
 fn unsupported_experts(work: &Work, cluster: &Cluster, speed: &Speed) -> Option<&'static str> {
     if cluster.pipeline_parallel > 1 {
@@ -141,13 +146,12 @@ fn unsupported_experts(work: &Work, cluster: &Cluster, speed: &Speed) -> Option<
 fn assumptions(work: &Work, cluster: &Cluster, speed: &Speed) -> Vec<String> {
     let mut all = vec![speed.source.clone(), work.lengths()];
     if cluster.ranks() > 1 {
-        let (overlap, latency) = (100.0 * cluster.overlap, 1e6 * cluster.latency);
+        let [between, inside] = [cluster.bandwidth, cluster.node_bandwidth].map(|bytes| rounded(bytes / 1e9));
+        let [overlap, latency] = [100.0 * cluster.overlap, 1e6 * cluster.latency].map(rounded);
         all.push(format!(
-            "a rank sends {} GB/s to other nodes and {} GB/s inside a node (--bandwidth, --node-bandwidth), a message \
-             takes {latency} µs more (--latency), and {overlap} % of the communication is hidden behind computation \
-             (--overlap)",
-            cluster.bandwidth / 1e9,
-            cluster.node_bandwidth / 1e9,
+            "a rank sends {between} GB/s to other nodes and {inside} GB/s inside a node (--bandwidth, \
+             --node-bandwidth), a message takes {latency} µs more (--latency), and {overlap} % of the communication is \
+             hidden behind computation (--overlap)"
         ));
         all.push(
             "ranks are numbered node by node; gradients are summed in a binary tree of neighbours, in f32, and every \
