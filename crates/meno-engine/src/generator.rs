@@ -105,9 +105,7 @@ impl Generator {
         if config.prefill_rows == 0 {
             return error("0 prompt rows in a step: expected at least 1".into());
         }
-        // One page more than the longest sequence: writing to a shared page copies it first.
-        let least = pages(max_len) + 1;
-        let pages = config.cache_tokens.map_or(slots * pages(max_len) + 1, pages);
+        let (pages, least) = (config.pages(), pages(max_len) + 1);
         if pages < least {
             return Err(Error::CacheTooSmall { tokens: pages * PAGE, max_len, needed: least * PAGE });
         }

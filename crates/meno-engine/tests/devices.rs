@@ -7,6 +7,7 @@ use meno_engine::sampler::Sampling;
 use meno_engine::{Completion, Generator, GeneratorConfig, Request, Speculative, StreamKey};
 use meno_model::{Config, Model};
 use meno_tensor::device::Device;
+use meno_tensor::precision::Precision;
 use serde_json::json;
 use std::ops::ControlFlow;
 
@@ -24,6 +25,19 @@ fn config() -> Config {
         "num_nextn_predict_layers": 1
     });
     Config::from_value("config.json", config).unwrap()
+}
+
+#[test]
+fn memory_is_known_before_it_is_allocated() {
+    for (device, precision) in Device::all().into_iter().flat_map(|d| [(d, Precision::F32), (d, Precision::Bf16)]) {
+        let model = Model::random_on(device, config(), 1).unwrap();
+        for absorbed in [false, true] {
+            let settings = GeneratorConfig { precision, absorbed, ..GeneratorConfig::new(3, 100) };
+            let planned = settings.planned_bytes(&model.config, device);
+            let bytes = Generator::new(&model, settings).unwrap().bytes();
+            assert_eq!(planned.iter().sum::<usize>(), bytes, "{device}, {precision}, absorbed {absorbed}");
+        }
+    }
 }
 
 /// Requests with every filter, alone and in groups. With alternatives, the host needs the logits of each token.

@@ -6,6 +6,7 @@ use crate::{Config, Error, init};
 use meno_tensor::backend::{Backend, Executor, Weights};
 use meno_tensor::device::Device;
 use meno_tensor::kv_cache::LayerSpec;
+use meno_tensor::ops::Program;
 use meno_tensor::ops::rope::RopeTable;
 use meno_tensor::tape::ParamLayout;
 use std::sync::{Arc, OnceLock};
@@ -80,6 +81,19 @@ impl Model {
     /// Returns the KV cache sizes of a network of this shape, by layer.
     pub fn cache_shapes(config: &Config, o: InferOptions) -> Vec<LayerSpec> {
         Network::declare(config).0.cache_specs(o)
+    }
+
+    /// Returns the program of [`Model::train_executor`] for a network of this shape. It holds no memory, so it can be
+    /// planned for networks that this machine cannot hold.
+    pub fn train_program(config: &Config, rows: usize, o: TrainOptions) -> Program {
+        let (network, layout) = Network::declare(config);
+        network.train(&layout, rows, o, rope_table(config, rows))
+    }
+
+    /// Like [`Model::train_program`], for [`Model::infer_executor`].
+    pub fn infer_program(config: &Config, rows: usize, o: InferOptions) -> Program {
+        let (network, layout) = Network::declare(config);
+        network.infer(&layout, rows, o, false, rope_table(config, config.max_position_embeddings))
     }
 
     /// Returns the KV cache sizes of every layer, for [`meno_tensor::backend::Backend::kv_cache`].
@@ -165,7 +179,11 @@ impl Model {
     }
 
     fn rope_table(&self, positions: usize) -> Arc<RopeTable> {
-        let scaling = &self.config.rope_scaling;
-        Arc::new(RopeTable::new(&self.config.rope_frequencies(), scaling.magnitude(), positions))
+        rope_table(&self.config, positions)
     }
+}
+
+/// Returns the angles of the first `positions` positions.
+fn rope_table(config: &Config, positions: usize) -> Arc<RopeTable> {
+    Arc::new(RopeTable::new(&config.rope_frequencies(), config.rope_scaling.magnitude(), positions))
 }

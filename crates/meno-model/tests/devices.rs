@@ -8,7 +8,7 @@ mod networks;
 use meno_model::convert::Checkpoint;
 use meno_model::gguf::FileType;
 use meno_model::{Dtype, InferOptions, LoadOptions, Model, TrainOptions, contract};
-use meno_tensor::backend::Pass;
+use meno_tensor::backend::{Executor, Pass};
 use meno_tensor::device::Device;
 use meno_tensor::precision::Precision;
 use meno_tensor::tape::{Batch, CrossEntropy};
@@ -93,6 +93,29 @@ fn devices_agree_on_a_training_step() {
             assert!(gap(&expected_grads, &grads) <= 1e-4, "{name} on {device}: gradients");
             let (loss, other) = (expected.losses.total(), out.losses.total());
             assert!((loss - other).abs() <= 1e-5 * loss.abs(), "{name} on {device}: loss {other}, expected {loss}");
+        }
+    }
+}
+
+#[test]
+fn memory_is_known_before_it_is_allocated() {
+    let rows = 16;
+    for (name, value) in kinds() {
+        let config = config(&value);
+        for device in Device::all() {
+            let model = Model::random_on(device, config.clone(), 11).unwrap();
+            for precision in [Precision::F32, Precision::Bf16] {
+                let check = |executor: &dyn Executor, program| {
+                    let planned = device.planned_bytes(&program, precision);
+                    assert_eq!(executor.planned_bytes(precision), planned, "{name} on {device} in {precision}");
+                };
+                for (recompute, mtp) in [(false, true), (true, false)] {
+                    let o = TrainOptions { recompute, mtp };
+                    check(&*model.train_executor(rows, o).unwrap(), Model::train_program(&config, rows, o));
+                }
+                let o = InferOptions { absorbed: false };
+                check(&*model.infer_executor(rows, o).unwrap(), Model::infer_program(&config, rows, o));
+            }
         }
     }
 }

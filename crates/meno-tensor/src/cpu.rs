@@ -39,6 +39,11 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
 
+/// Returns the bytes that an executor of this program allocates.
+pub(crate) fn planned_bytes(program: &Program) -> usize {
+    executor::planned_bytes(program)
+}
+
 impl Backend for Cpu {
     fn device(&self) -> Device {
         Device::Cpu

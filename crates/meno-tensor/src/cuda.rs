@@ -39,6 +39,7 @@ use crate::kv_cache::{KvType, LayerSpec};
 use crate::log_softmax::LogSoftmax;
 use crate::ops::Program;
 use crate::optim::OptimizerConfig;
+use crate::precision::Precision;
 use crate::sampling::{SampledToken, Scratch, TokenSampling};
 use crate::tape::ParamLayout;
 use driver::Gpu;
@@ -59,6 +60,11 @@ impl Cuda {
     pub fn open(number: usize) -> Result<Cuda, Error> {
         Ok(Cuda { gpu: Gpu::open(number)? })
     }
+}
+
+/// Returns the bytes of activations and gradients in passes of this precision; no card is needed.
+pub(crate) fn planned_bytes(program: &Program, precision: Precision) -> usize {
+    dtypes::planned_bytes(program, precision)
 }
 
 impl Backend for Cuda {

@@ -1,5 +1,6 @@
 //! The devices that programs run on.
 
+mod memory;
 mod open;
 
 use crate::precision::Precision;

@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::error::Error;
 use crate::precision::Precision;
-use crate::tape::{Batch, PageTable};
+use crate::tape::{Batch, PAGE, PageTable};
 use std::any::Any;
 
 /// Numbers that share a scale in [`KvType::Q8_0`].
@@ -22,6 +22,15 @@ pub enum KvType {
 }
 
 impl KvType {
+    /// Returns the bytes of one key or value of `dim` numbers, with its scales.
+    pub fn vector_bytes(self, dim: usize) -> usize {
+        match self {
+            KvType::F32 => 4 * dim,
+            KvType::Bf16 => 2 * dim,
+            KvType::Q8_0 => dim + 2 * dim.div_ceil(Q8_GROUP),
+        }
+    }
+
     /// Returns the smallest type that has the bits of this one on a device. On a GPU in bf16, keys and values are bf16
     /// before they are written.
     pub fn on(self, device: Device, precision: Precision) -> KvType {
@@ -41,6 +50,13 @@ pub struct LayerSpec {
     pub qk_dim: usize,
     /// Width of a value head.
     pub v_dim: usize,
+}
+
+impl LayerSpec {
+    /// Returns the bytes of the keys and values of one page.
+    pub fn page_bytes(&self, kv_type: KvType) -> usize {
+        PAGE * self.kv_heads * (kv_type.vector_bytes(self.qk_dim) + kv_type.vector_bytes(self.v_dim))
+    }
 }
 
 /// The keys and values of all layers, stored in pages.

@@ -38,6 +38,7 @@ pub mod memory;
 pub mod metrics;
 pub mod observer;
 pub mod packing;
+pub mod plan;
 pub mod pretrain;
 pub mod prompt;
 pub mod recipe;

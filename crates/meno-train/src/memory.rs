@@ -19,16 +19,22 @@ pub struct Estimate {
     pub device: Option<(Device, usize)>,
 }
 
+/// Returns the name and the bytes of the copies of weights that products of this precision need on a device. `values`
+/// is the size of the weights in f32.
+pub(crate) fn copies_of_weights(device: Device, precision: Precision, values: usize) -> (&'static str, usize) {
+    match (device.has_own_memory(), precision) {
+        (false, Precision::F32) => ("packed copies of linear weights", values),
+        (false, Precision::Bf16) => ("packed copies of linear weights", values / 2),
+        (true, Precision::F32) => ("copies of weights", 0),
+        (true, Precision::Bf16) => ("copies of weights in bf16", values / 2),
+    }
+}
+
 impl Estimate {
     /// Estimates the memory of the weights of `model`, with the copies that products of this precision need.
     pub fn of_weights(model: &Model, precision: Precision) -> Result<Estimate, Error> {
         let (values, quantized) = (model.weights.bytes(), model.weights.quantized_bytes());
-        let copies = match (model.backend().device().has_own_memory(), precision) {
-            (false, Precision::F32) => ("packed copies of linear weights", values),
-            (false, Precision::Bf16) => ("packed copies of linear weights", values / 2),
-            (true, Precision::F32) => ("copies of weights", 0),
-            (true, Precision::Bf16) => ("copies of weights in bf16", values / 2),
-        };
+        let copies = copies_of_weights(model.backend().device(), precision, values);
         let parts = vec![("weights (f32)", values), ("weights in bf16 or quantized", quantized), copies];
         let memory = model.backend().memory()?;
         let device = memory.map(|[_, total]| (model.backend().device(), total));

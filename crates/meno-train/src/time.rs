@@ -22,6 +22,8 @@ const ANSWERS: f64 = 5.0;
 const ALONE: f64 = 0.7;
 /// Approximate seconds of the probe of training passes.
 const PASSES: f64 = 1.5;
+/// Floating-point operations per second of a GPU, to choose the size of a pass only.
+const GPU_FLOPS: f64 = 1e14;
 
 /// Seconds by purpose.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,12 +78,17 @@ pub struct Training {
     pub token: f64,
     /// Seconds per weight update, including packing the weights for the next pass.
     pub update: f64,
+    /// Tokens of a measured pass.
+    pub rows: usize,
 }
 
 impl Training {
     /// Trains `model` on random sequences of `length` tokens.
     pub fn measure(model: &mut Model, train: &Train, mtp: bool, length: usize) -> Result<Training, Error> {
-        let flops = roofline::gflops(train.precision) * 1e9 * pool::threads() as f64;
+        let flops = match model.backend().device().has_own_memory() {
+            true => GPU_FLOPS,
+            false => roofline::gflops(train.precision) * 1e9 * pool::threads() as f64,
+        };
         let active = model.config.counts().active.max(1) as f64;
         // Choose passes of a second or less, however large the model is.
         let rows = ((0.5 * PASSES * flops / (6.0 * active)) as usize).max(64).min(train.max_tokens).max(2);
@@ -106,7 +113,7 @@ impl Training {
         let start = Instant::now();
         trainer.update(model, 0)?;
         let update = start.elapsed().as_secs_f64() + (first - mean).max(0.0);
-        Ok(Training { token: mean / batch.len() as f64, update })
+        Ok(Training { token: mean / batch.len() as f64, update, rows: batch.len() })
     }
 
     /// Returns the seconds of `steps` optimizer steps over `tokens` tokens in total.

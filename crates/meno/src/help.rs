@@ -89,6 +89,18 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "plan",
+        &[
+            ("meno plan path/to/recipe.toml --nodes 2 --gpus 4", "processes on two machines like this one, 4 on each"),
+            ("meno plan path/to/recipe.toml --device h100 --gpus 8", "a node with eight GPUs"),
+            (
+                "meno plan recipes/v3-pretrain.toml --device h800 --nodes 256 --gpus 8 --pipeline-parallel 16 \
+                 --expert-parallel 64",
+                "the cluster of DeepSeek-V3",
+            ),
+        ],
+    ),
+    (
         "distill",
         &[
             (

@@ -61,6 +61,8 @@ enum Command {
     Sample(commands::sample::Args),
     /// Train a student model on a teacher's answers
     Distill(commands::distill::Args),
+    /// Plan a run on a cluster: memory, traffic and time, and what limits it; computed, not run
+    Plan(commands::plan::Args),
     /// Measure a model on problems: pass@1, pass@k, majority vote
     Eval(commands::eval::Args),
     /// Judge answers against references, with the verifiers of rewards and scores
@@ -144,6 +146,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Grpo(args) => commands::grpo::run(args),
         Command::Sample(args) => commands::sample::run(args),
         Command::Distill(args) => commands::distill::run(args),
+        Command::Plan(args) => commands::plan::run(args),
         Command::Eval(args) => commands::eval::run(args),
         Command::Verify(args) => commands::verify::run(args),
         Command::Inspect(args) => commands::inspect::run(args),

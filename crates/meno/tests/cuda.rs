@@ -150,6 +150,21 @@ fn sampled_and_trained_tokens_have_the_same_bits() {
 }
 
 #[test]
+fn a_plan_measures_the_card() {
+    let Some(card) = Card::new() else { return };
+    let mut command = card.meno();
+    command.arg("plan").arg(root().join("recipes/tiny/pretrain.toml")).args(["--device", "cuda", "--gpus", "2"]);
+    command.args(["--set", "train.max_tokens=16", "--memory", "1", "--json"]);
+    let plan: Value = serde_json::from_slice(&succeeds(&mut command).stdout).unwrap();
+    assert_eq!(plan["ranks"]["device"], "cuda:0");
+    let bf16 =
+        plan["memory"]["parts"].as_array().unwrap().iter().any(|part| part["name"] == "copies of weights in bf16");
+    assert!(bf16, "a recipe without a precision runs in bf16 on a GPU: {plan}");
+    assert!(plan["assumptions"][0].as_str().unwrap().starts_with("measured on this machine, cuda:0"), "{plan}");
+    assert!(plan["time"]["step_seconds"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
 fn a_lost_card_ends_the_run_which_continues_with_the_same_bits() {
     let Some(card) = Card::new() else { return };
     let sets = ["run.save_steps=1", "train.max_steps=3"];

@@ -1,8 +1,10 @@
 //! The settings of a generator.
 
+use meno_model::{Config, InferOptions, Model};
 use meno_tensor::device::Device;
 use meno_tensor::kv_cache::KvType;
 use meno_tensor::precision::Precision;
+use meno_tensor::tape::pages;
 
 /// Size and settings of a generator. [`GeneratorConfig::new`] gives the settings for a fixed set of requests, and
 /// [`GeneratorConfig::serving`] changes them to those of a server.
@@ -79,6 +81,22 @@ impl GeneratorConfig {
             kv_type: self.kv_type.on(device, self.precision),
             ..self
         }
+    }
+
+    /// Returns the pages of the KV cache.
+    pub(crate) fn pages(&self) -> usize {
+        // One page more than the longest sequence: writing to a shared page copies it first.
+        self.cache_tokens.map_or(self.slots * pages(self.max_len) + 1, pages)
+    }
+
+    /// Returns the bytes of the KV cache and of the activations of a generator without drafts for a network of this
+    /// shape, without allocating them.
+    pub fn planned_bytes(self, network: &Config, device: Device) -> [usize; 2] {
+        let config = self.on(device);
+        let infer = InferOptions { absorbed: config.absorbed };
+        let page: usize = Model::cache_shapes(network, infer).iter().map(|l| l.page_bytes(config.kv_type)).sum();
+        let program = Model::infer_program(network, config.rows(), infer);
+        [config.pages() * page, device.planned_bytes(&program, config.precision)]
     }
 
     /// Returns the rows of a step: `step_rows`, but at least one row for every slot.

@@ -315,6 +315,9 @@ fn pages_are_read_as_written_and_copied() {
             assert!(read == expected, "{backend:?}, {kind:?}: page {page}");
         }
         assert_eq!(store.bytes(), 3 * store.page_words() * size_of::<u32>());
+        if backend.device() != Device::Reference {
+            assert_eq!(store.bytes(), 3 * (spec.page_bytes(kind) + other.page_bytes(kind)), "{backend:?}, {kind:?}");
+        }
     }
 }
 

@@ -30,16 +30,24 @@ pub(super) struct CpuExecutor {
     experts: Option<ExpertParallel>,
 }
 
+/// Returns the number of f32 values of scratch memory that the ops of a program share.
+fn scratch(program: &Program) -> usize {
+    program.ops.iter().map(|op| kernels(op).scratch(program.mode.rows)).max().unwrap_or(0)
+}
+
+/// Returns the bytes that an executor of this program allocates.
+pub(super) fn planned_bytes(program: &Program) -> usize {
+    program.plan.activation_bytes + program.plan.grad_bytes + scratch(program) * size_of::<f32>()
+}
+
 impl CpuExecutor {
     pub(super) fn new(program: Program) -> Result<Self, Error> {
         program.check_f32(Device::Cpu)?;
-        let rows = program.mode.rows;
-        let scratch = program.ops.iter().map(|op| kernels(op).scratch(rows)).max().unwrap_or(0);
         let memory = |bytes: usize, what| HostBuffer::new(bytes / size_of::<f32>(), what);
         Ok(CpuExecutor {
             activations: memory(program.plan.activation_bytes, "activations")?,
             grads: memory(program.plan.grad_bytes, "gradients of activations")?,
-            scratch: HostBuffer::new(scratch, "scratch memory")?,
+            scratch: HostBuffer::new(scratch(&program), "scratch memory")?,
             ints: program.int_capacities.iter().map(|&capacity| IntBuffer::new(capacity)).collect(),
             head: HeadMemory::default(),
             out: program.outputs(),

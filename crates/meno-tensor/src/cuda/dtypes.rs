@@ -33,3 +33,10 @@ pub(super) fn dtypes(program: &Program, precision: Precision) -> Vec<Dtype> {
     }
     dtypes
 }
+
+/// Returns the bytes of activations and gradients in passes of this precision.
+pub(super) fn planned_bytes(program: &Program, precision: Precision) -> usize {
+    let dtypes = dtypes(program, precision);
+    let plan = program.plan_as(|act| dtypes[act]);
+    plan.activation_bytes + plan.grad_bytes
+}

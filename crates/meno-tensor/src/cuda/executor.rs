@@ -6,7 +6,7 @@ use super::batch::{Cache, CudaBatch};
 use super::buffer::CudaBuffer;
 use super::context::{Ctx, Scratch, Slots, Tensor};
 use super::driver::{Event, Gpu, Memory};
-use super::dtypes::dtypes;
+use super::dtypes::{dtypes, planned_bytes};
 use super::kv_store::CudaKvStore;
 use super::ops::kernels;
 use super::recordings::{Key, Recording, Recordings};
@@ -293,9 +293,7 @@ impl Executor for CudaExecutor {
         planned + self.scratch.bytes()
     }
     fn planned_bytes(&self, precision: Precision) -> usize {
-        let dtypes = dtypes(&self.program, precision);
-        let plan = self.program.plan_as(|act| dtypes[act]);
-        plan.activation_bytes + plan.grad_bytes
+        planned_bytes(&self.program, precision)
     }
     fn start_profile(&mut self) {
         self.events.clear();

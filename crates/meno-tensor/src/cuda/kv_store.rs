@@ -4,7 +4,7 @@
 
 use super::driver::{Gpu, Memory};
 use crate::backend::{Error, KvStore};
-use crate::kv_cache::{KvType, LayerSpec, Q8_GROUP};
+use crate::kv_cache::{KvType, LayerSpec};
 use crate::tape::PAGE;
 use std::sync::Arc;
 
@@ -16,17 +16,8 @@ struct Part {
 
 impl Part {
     fn new(gpu: &Arc<Gpu>, kv_type: KvType, heads: usize, dim: usize, pages: usize) -> Result<Self, Error> {
-        let page_bytes = heads * head_bytes(kv_type, dim);
+        let page_bytes = heads * PAGE * kv_type.vector_bytes(dim);
         Ok(Part { memory: gpu.zeroed(pages * page_bytes, "the KV cache")?, page_bytes })
-    }
-}
-
-/// Returns the bytes of one head's page.
-fn head_bytes(kv_type: KvType, dim: usize) -> usize {
-    PAGE * match kv_type {
-        KvType::F32 => 4 * dim,
-        KvType::Bf16 => 2 * dim,
-        KvType::Q8_0 => dim + 2 * dim.div_ceil(Q8_GROUP),
     }
 }
 

@@ -8,6 +8,7 @@ mod sandbox;
 mod speed;
 
 use anyhow::{Result, bail};
+pub(crate) use machine::total_memory;
 use report::{Report, Section};
 
 /// Arguments of `meno doctor`.

@@ -59,6 +59,7 @@ pub(crate) fn good_model(dir: &Dir) {
     dir.write("traces.jsonl", "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n");
     // One recipe for all training commands; `-m` gives the model.
     dir.write("recipe.toml", format!("[run]\noutput_dir = {:?}\n", dir.path("out/run")));
+    dir.write("plan.toml", "[sft]\n");
 }
 
 /// A metadata value.

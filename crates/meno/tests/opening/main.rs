@@ -62,6 +62,7 @@ const VERBS: &[Verb] = verbs! {
     "perplexity": |d, m| ["perplexity", "-m", m, "-f", d.path("text.txt"), "--context", "4"];
     "bench infer": |d, m| ["bench", "infer", m, "--prompt", "1", "--gen", "1", "--sequences", "1", "--repeat", "1"];
     "pretrain": |d, m| ["pretrain", d.path("recipe.toml"), "-m", m, "--plain"];
+    "plan": |d, m| ["plan", d.path("plan.toml"), "-m", m, "--device", "h100"];
     "sft": |d, m| ["sft", d.path("recipe.toml"), "-m", m, "--plain"];
     "grpo": |d, m| ["grpo", d.path("recipe.toml"), "-m", m, "--plain"];
     "sample": |d, m| ["sample", d.path("recipe.toml"), "-m", m, "--plain"];
@@ -72,9 +73,10 @@ const VERBS: &[Verb] = verbs! {
 };
 
 /// The commands that work without a certain part of the model.
-const NO_TOKENIZER: &[&str] = &["inspect", "logits", "bench infer", "convert"];
+const NO_TOKENIZER: &[&str] = &["inspect", "logits", "bench infer", "convert", "plan"];
 const HEADERS: &[&str] = &["inspect"];
-const COPIES_TOKENIZER: &[&str] = &["inspect", "logits", "bench infer", "quantize", "convert to GGUF"];
+const CONFIG: &[&str] = &["inspect", "plan"];
+const COPIES_TOKENIZER: &[&str] = &["inspect", "logits", "bench infer", "quantize", "convert to GGUF", "plan"];
 
 /// A bad model: its path, the expected error, and the commands that do not need the missing part.
 type Bad = (String, &'static [&'static str], &'static [&'static str]);
@@ -162,7 +164,7 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
             HEADERS,
         ),
         (dir.path("good/model.safetensors"), &["is one file of a model; name its directory"], HEADERS),
-        (dir.path("good/config.json"), &["is one file of a model; name its directory"], HEADERS),
+        (dir.path("good/config.json"), &["is one file of a model; name its directory"], CONFIG),
         (dir.path("adapter/adapter_model.safetensors"), &["LoRA adapter", "--lora"], HEADERS),
         // GGUF files that are not runnable models.
         (part, &["first of 2 files", "m-00002-of-00002.gguf", "fetch all"], &[]),
@@ -192,11 +194,11 @@ fn bad_models(dir: &Dir) -> Vec<Bad> {
         (dir.path("empty"), &["is an empty directory"], &[]),
         (adapter, &["LoRA adapter", "meno convert ", "--lora"], &[]),
         (without("no-config", "config.json"), &["no config.json"], HEADERS),
-        (without("no-weights", "model.safetensors"), &["no weights", "model.safetensors"], HEADERS),
+        (without("no-weights", "model.safetensors"), &["no weights", "model.safetensors"], CONFIG),
         (without("no-tokenizer", "tokenizer.json"), &["no tokenizer.json"], NO_TOKENIZER),
         (pickles, &["only as a PyTorch pickle (pytorch_model.bin)"], &[]),
         (shards, &["lacks 1 of its 2 weight files", "model-00002-of-00002.safetensors"], &[]),
-        (unindexed, &["1 of 2 weight files", "not model.safetensors.index.json"], HEADERS),
+        (unindexed, &["1 of 2 weight files", "not model.safetensors.index.json"], CONFIG),
         (with("cut", "model.safetensors", &weights[..weights.len() - 100]), &["model.safetensors", "cut short"], &[]),
         (with("pointer", "model.safetensors", lfs.as_bytes()), &["model.safetensors: is a Git LFS pointer"], &[]),
         (with("pointers", "config.json", lfs.as_bytes()), &["config.json: is a Git LFS pointer"], &[]),

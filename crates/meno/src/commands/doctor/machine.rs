@@ -80,11 +80,20 @@ fn memory_limit() -> Option<u64> {
     limits.into_iter().min().filter(|l| *l < 1 << 60)
 }
 
+/// The bytes of a key of /proc/meminfo.
+fn meminfo(key: &str) -> Option<u64> {
+    let kib: u64 = field(&read("/proc/meminfo")?, key)?.trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// The memory that this process may use in bytes: that of the machine, or the limit of its control group.
+pub(crate) fn total_memory() -> Option<u64> {
+    Some(meminfo("MemTotal")?.min(memory_limit().unwrap_or(u64::MAX)))
+}
+
 pub(super) fn memory() -> Section {
     let mut s = Section::new("memory", "Memory");
-    let info = read("/proc/meminfo").unwrap_or_default();
-    let kib = |key| field(&info, key)?.trim_end_matches("kB").trim().parse::<u64>().ok().map(|k| k * 1024);
-    let (total, available, limit) = (kib("MemTotal"), kib("MemAvailable"), memory_limit());
+    let (total, available, limit) = (meminfo("MemTotal"), meminfo("MemAvailable"), memory_limit());
     let Some((total, available)) = total.zip(available) else {
         s.line(Mark::NotTried, "unknown: /proc/meminfo cannot be read");
         return s;
