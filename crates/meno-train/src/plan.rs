@@ -27,7 +27,7 @@ pub use traffic::Collective;
 pub use work::{PlannedRecipe, Work};
 
 use crate::error::Error;
-use crate::trainer::Optim;
+use crate::train::Optim;
 use serde::Serialize;
 
 /// The plan of a run.

@@ -7,7 +7,7 @@ use super::time::{COMMUNICATION, TimePlan};
 use super::traffic::Collective;
 use super::work::Work;
 use crate::error::Error;
-use crate::shards::Reduce;
+use crate::train::Reduce;
 use serde::Serialize;
 
 /// What limits a run.

@@ -5,7 +5,7 @@ use super::device::Speed;
 use super::work::Work;
 use crate::error::Error;
 use crate::memory::copies_of_weights;
-use crate::shards::Reduce;
+use crate::train::Reduce;
 use meno_engine::GeneratorConfig;
 use meno_model::{Arch, Config, Model, TrainOptions};
 use serde::Serialize;

@@ -3,7 +3,7 @@
 use super::cluster::Cluster;
 use super::memory::{self, Values};
 use super::work::Work;
-use crate::shards::Reduce;
+use crate::train::Reduce;
 use meno_tensor::precision::Precision;
 use serde::Serialize;
 

@@ -5,7 +5,7 @@ use crate::grpo::Grpo;
 use crate::limits::refused;
 use crate::recipe::{self, DistillRecipe, GrpoRecipe, ModelSection, PretrainRecipe, Recipe, SftRecipe};
 use crate::sft::Sft;
-use crate::trainer::Train;
+use crate::train::Train;
 use meno_model::Config;
 use meno_tensor::ops::router::TopkMethod;
 use std::path::Path;
