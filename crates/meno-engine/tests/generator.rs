@@ -61,8 +61,9 @@ impl Backend for History {
         layout: &ParamLayout,
         grads: &dyn Buffer,
         range: Range<usize>,
-    ) -> Result<Vec<f64>, Error> {
-        Cpu.gradient_squares(layout, grads, range)
+        squares: &mut Vec<f64>,
+    ) -> Result<(), Error> {
+        Cpu.gradient_squares(layout, grads, range, squares)
     }
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
         Cpu.log_softmax(logits, inv_temperature)

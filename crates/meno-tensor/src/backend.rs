@@ -55,17 +55,20 @@ pub trait Backend: Send + Sync + Debug {
         layout: &ParamLayout,
         owned: &[Range<usize>],
     ) -> Result<Box<dyn Optimizer>, Error>;
-    /// Returns Σ g² over every block of the gradients of trainable parameters in `range`, which begins and ends where
-    /// [`crate::optim::divide`] may cut. The bits do not depend on the range or on the number of threads.
+    /// Appends to `squares` Σ g² over every block of the gradients of trainable parameters in `range`, which begins and
+    /// ends where [`crate::optim::divide`] may cut. The bits do not depend on the range or on the number of threads.
     fn gradient_squares(
         &self,
         layout: &ParamLayout,
         grads: &dyn Buffer,
         range: Range<usize>,
-    ) -> Result<Vec<f64>, Error>;
+        squares: &mut Vec<f64>,
+    ) -> Result<(), Error>;
     /// Returns √Σ g² over the gradients of all trainable parameters.
     fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn Buffer) -> Result<f64, Error> {
-        Ok(self.gradient_squares(layout, grads, 0..layout.total())?.iter().sum::<f64>().sqrt())
+        let mut squares = Vec::new();
+        self.gradient_squares(layout, grads, 0..layout.total(), &mut squares)?;
+        Ok(squares.iter().sum::<f64>().sqrt())
     }
     /// Returns the free and the total memory in bytes, if the device has memory of its own.
     fn memory(&self) -> Result<Option<[usize; 2]>, Error> {

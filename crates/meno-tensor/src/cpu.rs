@@ -78,8 +78,10 @@ impl Backend for Cpu {
         layout: &ParamLayout,
         grads: &dyn backend::Buffer,
         range: Range<usize>,
-    ) -> Result<Vec<f64>, Error> {
-        Ok(optim::norm::gradient_squares(layout, own::<HostBuffer>(grads), range))
+        squares: &mut Vec<f64>,
+    ) -> Result<(), Error> {
+        optim::norm::gradient_squares(layout, own::<HostBuffer>(grads), range, squares);
+        Ok(())
     }
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
         ops::log_softmax::exp_row(logits, inv_temperature)

@@ -101,8 +101,10 @@ impl Backend for Cuda {
         layout: &ParamLayout,
         grads: &dyn backend::Buffer,
         range: Range<usize>,
-    ) -> Result<Vec<f64>, Error> {
-        optim::gradient_squares(layout, own(grads), range)
+        squares: &mut Vec<f64>,
+    ) -> Result<(), Error> {
+        squares.extend(optim::gradient_squares(layout, own(grads), range)?);
+        Ok(())
     }
     fn memory(&self) -> Result<Option<[usize; 2]>, Error> {
         Ok(Some([self.gpu.free_memory()?, self.gpu.card.memory]))

@@ -63,8 +63,10 @@ impl Backend for Reference {
         layout: &ParamLayout,
         grads: &dyn backend::Buffer,
         range: Range<usize>,
-    ) -> Result<Vec<f64>, Error> {
-        Ok(optim::gradient_squares(layout, &own::<Block>(grads).values, range))
+        squares: &mut Vec<f64>,
+    ) -> Result<(), Error> {
+        squares.extend(optim::gradient_squares(layout, &own::<Block>(grads).values, range));
+        Ok(())
     }
     fn log_softmax(&self, logits: &mut [f32], inv_temperature: f32) -> LogSoftmax {
         log_softmax::exp_row(logits, inv_temperature)

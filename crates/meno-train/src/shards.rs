@@ -44,6 +44,8 @@ pub(crate) struct Shards {
     experts: Option<ExpertPlacement>,
     /// All parameters that this rank updates.
     owned: Block,
+    /// The squares of which the gradient norm consists.
+    squares: Vec<f64>,
     /// Shards of this rank that are complete in the current step.
     done: usize,
 }
@@ -73,6 +75,7 @@ impl Shards {
             blocks,
             experts,
             owned,
+            squares: Vec::new(),
             backend,
             done: 0,
         })
@@ -165,15 +168,21 @@ impl Shards {
     }
 
     /// Returns the norm of the gradients of all parameters, after [`Shards::sum_gradients`].
-    pub(crate) fn gradient_norm(&self, layout: &ParamLayout, grads: &dyn Buffer) -> Result<f64, Error> {
-        let squares = |range: &Range<usize>| {
-            let squares = self.backend.gradient_squares(layout, grads, range.clone())?;
-            Ok((range.start, squares))
-        };
-        let own = self.owned().iter().map(squares).collect::<Result<_, Error>>()?;
-        // In the order of the layout, as on one rank.
-        let all = gather::rows(&*self.comm, own);
-        Ok(all.iter().flat_map(|(_, squares)| squares).sum::<f64>().sqrt())
+    pub(crate) fn gradient_norm(&mut self, layout: &ParamLayout, grads: &dyn Buffer) -> Result<f64, Error> {
+        let mut own = Vec::new();
+        self.squares.clear();
+        for range in &self.owned {
+            let start = self.squares.len();
+            self.backend.gradient_squares(layout, grads, range.clone(), &mut self.squares)?;
+            if self.comm.size() > 1 {
+                own.push((range.start, self.squares[start..].to_vec()));
+            }
+        }
+        if self.comm.size() > 1 {
+            // In the order of the layout, as on one rank.
+            self.squares = gather::rows(&*self.comm, own).into_iter().flat_map(|(_, squares)| squares).collect();
+        }
+        Ok(self.squares.iter().sum::<f64>().sqrt())
     }
 
     /// Sends the updated parameters of each rank to all others.

@@ -35,7 +35,8 @@ fn every_recipe_is_read_by_its_verb() {
         let text = std::fs::read_to_string(&path).unwrap();
         let verb = text.lines().find_map(|l| l.strip_prefix("#   meno ")).and_then(|l| l.split(' ').next());
         let result = match verb {
-            Some("pretrain") => recipe::load::<PretrainRecipe>(&path, &[]).map(drop),
+            // A recipe at full size shows how to plan it.
+            Some("pretrain" | "plan") => recipe::load::<PretrainRecipe>(&path, &[]).map(drop),
             Some("sft") => recipe::load::<SftRecipe>(&path, &[]).map(drop),
             Some("grpo") => recipe::load::<GrpoRecipe>(&path, &[]).map(drop),
             Some("sample") => recipe::load::<SampleRecipe>(&path, &[]).map(drop),

@@ -8,14 +8,30 @@ use std::ops::Range;
 
 /// Values of one partial sum.
 const BLOCK: usize = 1 << 14;
+/// Partial sums computed at once, on the stack.
+const WAVE: usize = 64;
 
-/// Computes Σ g² in f64 over every block of the trainable parameters in `range`.
-pub(in crate::cpu) fn gradient_squares(layout: &ParamLayout, grads: &[f32], range: Range<usize>) -> Vec<f64> {
-    let blocks: Vec<Range<usize>> = norm_blocks(layout, range, BLOCK).collect();
-    let sum = |block: &Range<usize>| sum_squares(&grads[block.clone()]);
-    match pool::threads() {
-        1 => blocks.iter().map(sum).collect(),
-        _ => blocks.par_iter().with_min_len(4).map(sum).collect(),
+/// Computes Σ g² in f64 over every block of the trainable parameters in `range`, and appends it to `squares`.
+pub(in crate::cpu) fn gradient_squares(
+    layout: &ParamLayout,
+    grads: &[f32],
+    range: Range<usize>,
+    squares: &mut Vec<f64>,
+) {
+    let mut blocks = norm_blocks(layout, range, BLOCK).map(|block| &grads[block]);
+    loop {
+        let (mut wave, mut sums) = ([&grads[..0]; WAVE], [0.0; WAVE]);
+        let count = wave.iter_mut().zip(&mut blocks).map(|(place, block)| *place = block).count();
+        if count == 0 {
+            return;
+        }
+        let (wave, sums) = (&wave[..count], &mut sums[..count]);
+        if pool::threads() == 1 {
+            sums.iter_mut().zip(wave).for_each(|(s, g)| *s = sum_squares(g));
+        } else {
+            sums.par_iter_mut().zip(wave).with_min_len(4).for_each(|(s, g)| *s = sum_squares(g));
+        }
+        squares.extend_from_slice(sums);
     }
 }
 
@@ -52,8 +68,12 @@ mod tests {
                 expected += if info.trainable { (*g as f64).powi(2) } else { 0.0 };
             }
         }
-        let squares = pool::with_threads(1, || gradient_squares(&p, &grads, 0..p.total()));
-        assert!((squares.iter().sum::<f64>() - expected).abs() < 1e-9 * expected);
-        assert_eq!(squares, pool::with_threads(3, || gradient_squares(&p, &grads, 0..p.total())));
+        let squares = |threads| {
+            let mut squares = Vec::new();
+            pool::with_threads(threads, || gradient_squares(&p, &grads, 0..p.total(), &mut squares));
+            squares
+        };
+        assert!((squares(1).iter().sum::<f64>() - expected).abs() < 1e-9 * expected);
+        assert_eq!(squares(1), squares(3));
     }
 }
