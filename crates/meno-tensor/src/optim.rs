@@ -224,16 +224,15 @@ mod tests {
         for kind in [OptimizerKind::AdamW, OptimizerKind::Muon] {
             let config = OptimizerConfig { kind, ..OptimizerConfig::default() };
             for parts in [1, 2, 4, 8, 16] {
-                let whole = 0..layout.total();
-                let divided = divide(&config, &layout, std::slice::from_ref(&whole), parts);
+                let divided = divide(&config, &layout, &layout.whole(), parts);
                 assert_eq!(divided.len(), parts);
                 let mut joined = Vec::new();
                 divided.iter().flatten().for_each(|range| push(&mut joined, range.clone()));
-                assert_eq!(joined, std::slice::from_ref(&whole), "{kind:?}, {parts} parts");
+                assert_eq!(joined, layout.whole(), "{kind:?}, {parts} parts");
                 // `owned_pieces` panics if a matrix of Muon is cut.
                 divided.iter().for_each(|owned| _ = owned_pieces(&config, &layout, owned));
             }
-            let halves = divide(&config, &layout, &[0..layout.total()], 2);
+            let halves = divide(&config, &layout, &layout.whole(), 2);
             let longest = halves.iter().map(|half| owned_len(half)).max();
             assert!(longest <= Some(layout.total() / 2 + CUT), "{halves:?}");
         }
@@ -247,7 +246,7 @@ mod tests {
     fn blocks_of_the_norm_do_not_depend_on_the_division() {
         let layout = layout();
         let whole: Vec<_> = norm_blocks(&layout, 0..layout.total(), 4096).collect();
-        let halves = divide(&OptimizerConfig::default(), &layout, &[0..layout.total()], 2);
+        let halves = divide(&OptimizerConfig::default(), &layout, &layout.whole(), 2);
         let parts =
             halves.into_iter().flatten().flat_map(|range| norm_blocks(&layout, range, 4096).collect::<Vec<_>>());
         assert_eq!(parts.collect::<Vec<_>>(), whole);

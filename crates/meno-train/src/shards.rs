@@ -62,7 +62,7 @@ impl Shards {
         };
         let backend = model.backend().clone();
         let experts = (train.expert_parallel && size > 1).then(|| placement(train, model, size)).transpose()?;
-        let all = [0..layout.total()];
+        let all = layout.whole();
         let blocks = divide(&train.optimizer(), layout, experts.as_ref().map_or(&all[..], |e| e.dense()), size);
         let mut owned = blocks[block_of(comm.rank(), size)].clone();
         owned.extend(experts.iter().flat_map(|e| e.experts(comm.rank())));

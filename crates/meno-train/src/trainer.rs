@@ -41,6 +41,12 @@ pub struct TrainerMemory {
     pub activations: usize,
 }
 
+/// Computes the pass over some sequences of a shard, and adds to the sums of the shard.
+type RunPass<'r, S> = dyn FnMut(&mut Trainer, &[usize], &mut S) -> Result<(), Error> + 'r;
+
+/// Computes a pass without gradients, and returns its results.
+type ScorePass<'r> = dyn FnMut(&mut Trainer, usize) -> Result<Vec<f64>, Error> + 'r;
+
 impl Trainer {
     /// Plans the memory for `model` on one of the ranks `comm`; `mtp` adds the multi-token prediction loss.
     pub fn new(train: &Train, model: &Model, mtp: bool, comm: &Comm) -> Result<Self, Error> {
@@ -99,7 +105,7 @@ impl Trainer {
         &mut self,
         lens: &[usize],
         observer: &mut dyn Observer,
-        run: &mut dyn FnMut(&mut Trainer, &[usize], &mut S) -> Result<(), Error>,
+        run: &mut RunPass<S>,
     ) -> Result<Option<S>, Error> {
         let pack = |shard: &Vec<usize>| pack(shard, lens, self.train.max_tokens);
         let packed: Vec<Vec<Vec<usize>>> = self.shards.deal(lens).iter().map(pack).collect();
@@ -203,7 +209,7 @@ impl Trainer {
         passes: usize,
         what: &str,
         observer: &mut dyn Observer,
-        run: &mut dyn FnMut(&mut Trainer, usize) -> Result<Vec<f64>, Error>,
+        run: &mut ScorePass,
     ) -> Result<Option<Vec<Vec<f64>>>, Error> {
         let (rank, size) = (self.shards.comm().rank(), self.shards.comm().size());
         let own: Vec<usize> = (rank..passes).step_by(size).collect();
@@ -229,12 +235,12 @@ impl Trainer {
         let owned = self.shards.owned();
         let block = |name: &str| {
             let whole = blocks.get(name).map_or(&[][..], Vec::as_slice);
-            // A block of another network is too short, which the optimizer reports.
-            let parts = owned.iter().map(|range| whole.get(range.clone()).unwrap_or_default());
-            if *owned == [0..whole.len()] {
-                Cow::Borrowed(whole)
-            } else {
-                Cow::Owned(parts.collect::<Vec<_>>().concat())
+            let mut parts = owned.iter().map(|range| whole.get(range.clone()).unwrap_or_default());
+            match owned.len() {
+                // The optimizer reports a block of another network.
+                _ if whole.len() != self.grads.len() => Cow::Borrowed(whole),
+                1 => Cow::Borrowed(parts.next().unwrap_or_default()),
+                _ => Cow::Owned(parts.collect::<Vec<_>>().concat()),
             }
         };
         let [first, second] = ["exp_avg", "exp_avg_sq"].map(block);

@@ -93,8 +93,11 @@ fn gspo(train: &Train, model: &mut Model, run: &mut Run) -> Result<Summary, Erro
 
 const STAGES: [(&str, &Stage); 4] = [("pretrain", &pretrain), ("sft", &sft), ("grpo", &grpo), ("gspo", &gspo)];
 
+/// Step, name and bits of metrics.
+type Figures = Vec<(usize, String, u64)>;
+
 /// The metrics that depend neither on time nor on the number of ranks.
-fn figures(summary: &Summary) -> Vec<(usize, String, u64)> {
+fn figures(summary: &Summary) -> Figures {
     let timed = ["step_time", "tokens_per_second", "comm/bytes_sent"];
     let of = |m: &Metrics| {
         let values = m.values.iter().filter(|(name, _)| !timed.contains(&name.as_ref()));
@@ -121,13 +124,7 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Runs a stage on `size` ranks that share the directory `dir`. Returns the metrics and weights of every rank.
-fn run_on(
-    size: usize,
-    stage: &Stage,
-    train: &Train,
-    dir: &Path,
-    resume: bool,
-) -> Vec<(Vec<(usize, String, u64)>, Vec<u32>)> {
+fn run_on(size: usize, stage: &Stage, train: &Train, dir: &Path, resume: bool) -> Vec<(Figures, Vec<u32>)> {
     ranks(size, |comm: Comm| {
         pool::with_threads(1, || {
             let own = ExpertRank { rank: comm.rank(), ranks: size };

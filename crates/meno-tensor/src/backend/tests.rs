@@ -36,11 +36,6 @@ fn weights_with(backend: &dyn Backend, tokens: usize) -> Box<dyn Weights> {
     weights
 }
 
-/// All ranges of the layout.
-fn whole(weights: &dyn Weights) -> [Range<usize>; 1] {
-    [0..weights.layout().total()]
-}
-
 /// All values, padding included.
 fn values(weights: &dyn Weights) -> Vec<f32> {
     weights.read_all().unwrap().into_owned()
@@ -81,7 +76,7 @@ fn both_optimizers_descend_and_leave_frozen_parameters_and_no_gradient() {
     for (backend, kind) in devices().flat_map(|b| [(b.clone(), OptimizerKind::AdamW), (b, OptimizerKind::Muon)]) {
         let mut w = weights(&*backend);
         let config = OptimizerConfig { kind, weight_decay: 0.0, ..Default::default() };
-        let mut optimizer = backend.optimizer(config, w.layout(), &whole(&*w)).unwrap();
+        let mut optimizer = backend.optimizer(config, w.layout(), &w.layout().whole()).unwrap();
         let frozen = w.layout().find("mlp.gate.e_score_correction_bias").unwrap();
         let before = w.read(frozen).unwrap().to_vec();
         let norm = |w: &dyn Weights| backend.gradient_norm(w.layout(), &*grads(&*backend, w)).unwrap();
@@ -103,10 +98,10 @@ fn restoring_continues_with_the_same_bits_on_any_number_of_threads() {
         let run = |threads: usize, restore_at: usize| {
             pool::with_threads(threads, || {
                 let mut w = weights(&*backend);
-                let mut current = backend.optimizer(config, w.layout(), &whole(&*w)).unwrap();
+                let mut current = backend.optimizer(config, w.layout(), &w.layout().whole()).unwrap();
                 for step in 0..6 {
                     if step == restore_at {
-                        let mut fresh = backend.optimizer(config, w.layout(), &whole(&*w)).unwrap();
+                        let mut fresh = backend.optimizer(config, w.layout(), &w.layout().whole()).unwrap();
                         let moments = current.state().map(|(_, m)| all(m));
                         fresh.restore(current.steps(), [&moments[0], &moments[1]]).unwrap();
                         current = fresh;
@@ -130,7 +125,7 @@ fn parts_of_an_optimizer_take_the_step_of_the_whole() {
         let run = |parts: usize| {
             let mut w = weights_with(&*backend, CUT / 6 + 1000);
             let layout = w.layout().clone();
-            let owned = divide(&config, &layout, &whole(&*w), parts);
+            let owned = divide(&config, &layout, &w.layout().whole(), parts);
             let mut optimizers: Vec<_> =
                 owned.iter().map(|owned| backend.optimizer(config, &layout, owned).unwrap()).collect();
             let mut norms = Vec::new();
@@ -175,7 +170,7 @@ fn buffers_add_and_become_zero() {
 fn state_of_another_network_is_refused() {
     for backend in devices() {
         let w = weights(&*backend);
-        let mut optimizer = backend.optimizer(OptimizerConfig::default(), w.layout(), &whole(&*w)).unwrap();
+        let mut optimizer = backend.optimizer(OptimizerConfig::default(), w.layout(), &w.layout().whole()).unwrap();
         let error = optimizer.restore(1, [&[0.0; 3], &vec![0.0; w.layout().total()]]).unwrap_err();
         assert!(error.to_string().contains("exp_avg"), "{error}");
     }
@@ -190,7 +185,7 @@ fn optimizer_steps_agree() {
         for backend in devices() {
             let mut w = weights(&*backend);
             let config = OptimizerConfig { kind, ..Default::default() };
-            let mut optimizer = backend.optimizer(config, w.layout(), &whole(&*w)).unwrap();
+            let mut optimizer = backend.optimizer(config, w.layout(), &w.layout().whole()).unwrap();
             for step in 0..5 {
                 let mut g = random_grads(&*backend, w.layout(), step);
                 optimizer.step(&mut *w, &mut *g, 0.05, 0.7).unwrap();

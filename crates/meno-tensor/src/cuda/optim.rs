@@ -60,7 +60,8 @@ impl CudaOptimizer {
         layout: &ParamLayout,
         owned: &[Range<usize>],
     ) -> Result<Self, Error> {
-        let mut adamw: Vec<(Vec<(Range<usize>, bool)>, usize)> = Vec::new();
+        // Places with their flags, and the distance from places to moments.
+        let mut adamw: Vec<(Vec<_>, usize)> = Vec::new();
         let mut matrices = Vec::new();
         for piece in owned_pieces(&config, layout, owned) {
             let distance = piece.place.start - piece.state;
@@ -211,7 +212,7 @@ mod tests {
                 grads.update(info.range(), &mut |g| g.iter_mut().for_each(|g| *g = rng.normal())).unwrap();
             }
             let config = OptimizerConfig { kind, ..Default::default() };
-            let mut optimizer = CudaOptimizer::new(&gpu, config, &layout, &[0..layout.total()]).unwrap();
+            let mut optimizer = CudaOptimizer::new(&gpu, config, &layout, &layout.whole()).unwrap();
             optimizer.step(&mut weights, &mut grads, 0.1, 1.0).unwrap();
             for (p, _) in layout.iter() {
                 let values = weights.read(p).unwrap();

@@ -211,6 +211,11 @@ impl ParamLayout {
         self.total
     }
 
+    /// Returns all places as a list of one range, for [`crate::backend::Backend::optimizer`].
+    pub fn whole(&self) -> [Range<usize>; 1] {
+        std::array::from_fn(|_| 0..self.total)
+    }
+
     /// Like [`ParamLayout::total`], for the parameters that are stored as bf16.
     pub fn bf16_total(&self) -> usize {
         self.bf16_total

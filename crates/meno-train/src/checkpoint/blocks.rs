@@ -49,11 +49,7 @@ impl<'a> Block<'a> {
     }
 
     /// Calls `write` with the first value's place in the block and the bytes, for everything that this rank writes.
-    fn write(
-        &self,
-        comm: &dyn Communicator,
-        write: &mut dyn FnMut(usize, &[u8]) -> Result<(), meno_model::Error>,
-    ) -> Result<(), meno_model::Error> {
+    fn write(&self, comm: &dyn Communicator, write: &mut WritePart) -> Result<(), meno_model::Error> {
         let all = match self.values {
             Values::Buffer(_) => Cow::default(),
             Values::Weights(weights) => weights.read_all()?,
@@ -83,6 +79,9 @@ impl<'a> Block<'a> {
         Ok(())
     }
 }
+
+/// Writes bytes of a block, from the value at a place on.
+type WritePart<'w> = dyn FnMut(usize, &[u8]) -> Result<(), meno_model::Error> + 'w;
 
 /// Values read from the device at once.
 const PIECE: usize = 1 << 24;

@@ -193,7 +193,7 @@ fn measure(args: &Args, network: String, config: Config, sequences: usize, lengt
     let executor = model.train_executor(sequences * length, options)?;
     let backend = model.backend().clone();
     let grads = backend.buffer(model.layout().total())?;
-    let optimizer = backend.optimizer(OptimizerConfig::default(), model.layout(), &[0..model.layout().total()])?;
+    let optimizer = backend.optimizer(OptimizerConfig::default(), model.layout(), &model.layout().whole())?;
     let batch = random_batch(vocab, sequences, length);
     let mut bench = Bench { model, executor, grads, optimizer, batch, precision };
     let peak_gflops = (device == Device::Cpu).then(|| roofline::gflops(precision));
