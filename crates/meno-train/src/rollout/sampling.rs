@@ -122,7 +122,7 @@ fn sample(
         if reported.elapsed() >= ASKING || seen == 1 {
             reported = Instant::now();
             observer.on_sampled(seen, begun.elapsed().as_secs_f64());
-            stopped.set(observer.should_stop());
+            stopped.set(stopped.get() || observer.should_stop());
         }
         if stopped.get() { ControlFlow::Break(Stop::All) } else { ControlFlow::Continue(()) }
     })?;
