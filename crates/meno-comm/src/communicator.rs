@@ -9,7 +9,7 @@ pub type Comm = Arc<dyn Communicator>;
 /// A channel of messages between two ranks. Messages of one channel arrive in the order they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
-    /// Messages to the rank that owns a [`queue::Queue`].
+    /// Messages to the rank that owns a [`crate::queue::Queue`].
     ToQueue = 1,
     /// Its replies.
     FromQueue = 2,
@@ -33,7 +33,7 @@ pub trait Communicator: Send + Sync + Debug {
     /// Sends `send[i]` to rank i and returns what every rank sent to this one, in order of rank.
     fn all_to_all(&self, send: &[&[u8]]) -> Vec<Vec<u8>>;
     /// Replaces `values` by their sums over all ranks, added in any order: the bits depend on the number of ranks.
-    /// [`ordered`] has sums whose bits do not.
+    /// [`crate::ordered`] has sums whose bits do not.
     fn all_reduce(&self, values: &mut [f32]);
     /// Sends a short message without waiting for its receiver.
     fn post(&self, to: usize, channel: Channel, message: &[u8]);

@@ -1,5 +1,5 @@
 //! One optimizer step: forward and backward over packed passes; their gradients are summed, clipped and applied. The
-//! step is divided into shards, which the ranks of a run share ([`crate::shards`]).
+//! step is divided into shards, which the ranks of a run share (`shards.rs`).
 //!
 //! Losses are normalized over the whole step before the first pass (`Batch::weights`), so packing sequences differently
 //! changes only the order of the sum.
