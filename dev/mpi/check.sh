@@ -102,20 +102,22 @@ for change in "1 2" "2 4" "4 1"; do
 done
 
 echo "A killed process ends all; the run continues from its last checkpoint"
-long=(--set train.max_steps=24 --set run.save_steps=3 --set run.save_total_limit=1)
-killed() { # kills a process of the run with -9 after some seconds; the launcher must report it and end all
-    local pid
-    grpo 2 "$1" "${long[@]}" "${@:3}" &
+long=(--set train.max_steps=40 --set run.save_steps=3 --set run.save_total_limit=1)
+killed() { # kills a process of the run with -9 after some steps; the launcher must report it and end all
+    local dir=$1 after=$2
+    grpo 2 "$dir" "${long[@]}" "${@:3}" &
     local launcher=$!
-    sleep "$2"
-    pid=$(pgrep -f "^$meno grpo.*$1" | shuf -n 1)
-    [ -z "$pid" ] || kill -9 "$pid"
-    ! wait "$launcher" || return 3 # the run was over
-    ! pgrep -f "^$meno grpo.*$1"
+    until [ "$(cat "$dir/metrics.jsonl" 2>/dev/null | wc -l)" -ge "$after" ]; do
+        kill -0 "$launcher" || return 2
+        sleep 0.01
+    done
+    sleep "0.0$((RANDOM % 10))"
+    kill -9 "$(pgrep -f "^$meno grpo.*$dir" | shuf -n 1)"
+    ! wait "$launcher" && ! pgrep -f "^$meno grpo.*$dir"
 }
 check "an uninterrupted run" grpo 1 "$out/whole" "${long[@]}"
-for seconds in 0.7 1.9 3.1; do
-    check "killed after $seconds s" killed "$out/killed" "$seconds" --resume
+for after in 2 11 23; do
+    check "killed after step $after" killed "$out/killed" "$after" --resume
 done
 check "the rest of the killed run" grpo 2 "$out/killed" "${long[@]}" --resume
 check "a killed run has the bits of an uninterrupted one" same "$out/whole" "$out/killed"
