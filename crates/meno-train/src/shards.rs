@@ -54,7 +54,7 @@ impl Shards {
     /// Plans the shards of every step of a run, and allocates their partial sums.
     pub(crate) fn new(train: &Train, model: &Model, comm: &Comm) -> Result<Shards, Error> {
         let (count, size) = (train.gradient_shards, comm.size());
-        check_count(count, size)?;
+        train.check_processes(size)?;
         let layout = model.layout();
         let pending = match train.reduce {
             Reduce::Ordered => (count / size).trailing_zeros(),
@@ -222,21 +222,6 @@ fn placement(train: &Train, model: &Model, size: usize) -> Result<ExpertPlacemen
     Ok(placement)
 }
 
-/// Fails if a step of `count` shards cannot be divided among `size` ranks.
-fn check_count(count: usize, size: usize) -> Result<(), Error> {
-    if !count.is_power_of_two() {
-        return Err(refused("train.gradient_shards", count, "expected a power of two: 1, 2, 4, …"));
-    }
-    if !count.is_multiple_of(size) {
-        let expected = match size.is_power_of_two() {
-            true => format!("expected a multiple of {size}, the number of processes"),
-            false => format!("{size} processes were started, expected a power of two: 1, 2, 4, …"),
-        };
-        return Err(refused("train.gradient_shards", count, expected));
-    }
-    Ok(())
-}
-
 fn deal(lens: &[usize], count: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lens.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(lens[i]), i));
@@ -267,10 +252,12 @@ mod tests {
 
     #[test]
     fn numbers_of_shards_that_cannot_be_divided_are_named() {
-        let error = |count, size| check_count(count, size).map_err(|e| e.to_string()).unwrap_err();
-        assert!(check_count(4, 2).is_ok() && check_count(8, 8).is_ok());
+        let check = |gradient_shards, size| Train { gradient_shards, ..Train::default() }.check_processes(size);
+        let error = |count, size| check(count, size).unwrap_err().to_string();
+        assert!(check(4, 2).is_ok() && check(8, 8).is_ok());
         assert!(error(3, 1).contains("`train.gradient_shards` = 3: expected a power of two"));
         assert!(error(1, 2).contains("expected a multiple of 2, the number of processes"), "{}", error(1, 2));
         assert!(error(8, 3).contains("3 processes were started"));
+        assert!(error(1 << 30, 2).contains("at most 65536"));
     }
 }

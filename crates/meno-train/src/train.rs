@@ -124,6 +124,23 @@ impl Train {
         }
     }
 
+    /// Fails if `size` processes cannot share the shards of a step.
+    pub fn check_processes(&self, size: usize) -> Result<(), Error> {
+        const MOST: usize = 1 << 16;
+        let count = self.gradient_shards;
+        let refuse = |expected: String| Err(refused("train.gradient_shards", count, expected));
+        if !count.is_power_of_two() || count > MOST {
+            return refuse(format!("expected a power of two, at most {MOST}: 1, 2, 4, …"));
+        }
+        match count.is_multiple_of(size) {
+            true => Ok(()),
+            false if size.is_power_of_two() => {
+                refuse(format!("expected a multiple of {size}, the number of processes"))
+            }
+            false => refuse(format!("{size} processes were started, expected a power of two: 1, 2, 4, …")),
+        }
+    }
+
     /// Checks the settings.
     pub fn check(&self) -> Result<(), Error> {
         within(AT_LEAST_ONE, &[("train.max_steps", self.max_steps as f64)])?;

@@ -41,9 +41,14 @@ pub(crate) fn end_cleanly() {
     watch();
 }
 
-/// The exit code of a command that stopped on request: 128 plus the number of the signal, as in a shell.
-pub(crate) fn exit_code() -> i32 {
-    128 + Some(FIRST.load(Ordering::Relaxed)).filter(|s| *s != 0).unwrap_or(SIGINT)
+/// The first signal; 0 if none has arrived.
+pub(crate) fn signal() -> i32 {
+    FIRST.load(Ordering::Relaxed)
+}
+
+/// The exit code of a command that stopped on request by `signal`: 128 plus its number, as in a shell.
+pub(crate) fn exit_code(signal: i32) -> i32 {
+    128 + if signal == 0 { SIGINT } else { signal }
 }
 
 fn watch() {

@@ -96,6 +96,10 @@ fn command_line() -> clap::Command {
 fn main() -> ExitCode {
     exit::end_quietly_on_closed_pipes();
     exit::report_panics();
+    if let Err(error) = ranks::join() {
+        eprintln!("error: {}", exit::one_line(&error));
+        return ExitCode::from(1);
+    }
     let cli = match command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -104,22 +108,23 @@ fn main() -> ExitCode {
                 true => eprint!("{}", exit::usage(&error)),
                 false => print!("{}", exit::usage(&error)),
             }
-            return ExitCode::from(u8::from(error.use_stderr()));
+            ranks::exit(i32::from(error.use_stderr()));
         }
     };
-    let code = match std::panic::catch_unwind(|| ranks::start(cli.command.is_shared()).and_then(|()| run(cli.command)))
-    {
-        Ok(Ok(())) => 0,
-        Ok(Err(error)) => {
-            ranks::fail(&format!("error: {}", exit::one_line(&error)), 1);
-            1
-        }
-        Err(_) => {
-            let code = exit::after_panic();
-            ranks::fail_after_panic(code);
-            code
-        }
-    };
+    let code =
+        match std::panic::catch_unwind(|| ranks::check_shared(cli.command.is_shared()).and_then(|()| run(cli.command)))
+        {
+            Ok(Ok(())) => 0,
+            Ok(Err(error)) => {
+                ranks::fail(&format!("error: {}", exit::one_line(&error)), 1);
+                1
+            }
+            Err(_) => {
+                let code = exit::after_panic();
+                ranks::fail_after_panic(code);
+                code
+            }
+        };
     ranks::exit(code)
 }
 

@@ -3,14 +3,17 @@
 //! All ranks run the same command. Rank 0 shows progress and writes the files that exist once; the output of the others
 //! is dropped, except for their errors.
 
-use crate::exit;
-use anyhow::{Result, bail};
+use crate::{exit, interrupt};
+use anyhow::{Context, Result, bail};
 use meno_comm::{Comm, launch};
 use meno_tensor::cpu::features::kernels;
 use meno_tensor::device::Device;
 use meno_train::data::fingerprint::Fingerprint;
-use serde::{Deserialize, Serialize};
-use std::io::Write;
+use serde::Serialize;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -20,19 +23,24 @@ static WORLD: OnceLock<Comm> = OnceLock::new();
 /// How long other ranks wait with an error, because rank 0 usually has the same one and reports it.
 const FIRST_SPEAKS: Duration = Duration::from_secs(2);
 
-/// Joins the other processes, if a launcher started several. `shared` is true for a command that divides its work.
-pub(crate) fn start(shared: bool) -> Result<()> {
+/// Joins the other processes, if a launcher started several.
+pub(crate) fn join() -> Result<()> {
     let comm = match launch::world() {
         Ok(comm) => comm,
         // Each process would do the whole work. One of them says so.
         Err(message) if launch::place_on_machine().is_none_or(|(rank, _)| rank == 0) => bail!(message),
         Err(_) => std::process::exit(1),
     };
-    let size = comm.size();
     if !comm.is_first() {
         exit::silence();
     }
     WORLD.get_or_init(|| comm);
+    Ok(())
+}
+
+/// Fails if several processes run a command that does not divide its work (`shared` is false).
+pub(crate) fn check_shared(shared: bool) -> Result<()> {
+    let size = world().size();
     if size > 1 && !shared {
         bail!(
             "{size} processes were started, but this command runs in one; pretrain, sft, grpo, sample, distill and \
@@ -77,44 +85,74 @@ pub(crate) fn fail_after_panic(code: i32) {
     }
 }
 
-/// What must be equal on all ranks for the same bits.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Identity {
-    /// The hash of this program.
-    program: String,
-    /// The kernels in use.
-    kernels: String,
-    /// The settings and the data.
-    inputs: String,
+/// Ends a command that stopped on request, on all ranks with the code of the signal that any of them got.
+pub(crate) fn exit_stopped() -> ! {
+    let signals = world().all_gather(&interrupt::signal().to_ne_bytes());
+    let signal = |bytes: &Vec<u8>| bytes.as_slice().try_into().map_or(0, i32::from_ne_bytes);
+    exit(interrupt::exit_code(signals.iter().map(signal).max().unwrap_or(0)))
 }
 
-/// Fails on all ranks if one of them runs another program, or has other settings or data. `inputs` describes them.
-pub(crate) fn check_equal(inputs: &impl Serialize) -> Result<()> {
-    let comm = world();
-    if comm.size() == 1 {
+/// Something that must be equal on all ranks: what a different value means, and the value.
+type Equal = (&'static str, String);
+
+/// Fails on all ranks if one of them runs another program, or reads another recipe, model or other data. `inputs`
+/// describes the recipe and the data.
+pub(crate) fn check_equal(inputs: &impl Serialize, model: Option<&Path>) -> Result<()> {
+    if world().size() == 1 {
         return Ok(());
     }
     let program = Fingerprint::of(&std::env::current_exe()?)?.sha256;
-    let own = Identity { program, kernels: format!("{:?}", kernels()), inputs: serde_json::to_string(inputs)? };
-    let all = comm.all_gather(&serde_json::to_vec(&own)?);
-    let all = all.iter().map(|json| serde_json::from_slice(json)).collect::<Result<Vec<Identity>, _>>()?;
-    match differences(&all) {
-        None => Ok(()),
-        Some(text) => bail!("{text}; all processes of a run need the same"),
-    }
+    check_values(vec![
+        ("another program (or another version of it)", program),
+        ("other kernels, because its processor or MENO_CPU differs", format!("{:?}", kernels())),
+        ("another recipe, or other data files", serde_json::to_string(inputs)?),
+        ("another model", model.map_or(Ok(String::new()), weights_of)?),
+    ])
+}
+
+/// Fails on all ranks if one of them sees another state of the command's output.
+pub(crate) fn check_progress(progress: impl std::fmt::Display) -> Result<()> {
+    check_values(vec![("another state of the output file, which all processes must share", progress.to_string())])
+}
+
+fn check_values(own: Vec<Equal>) -> Result<()> {
+    let values: Vec<&String> = own.iter().map(|(_, value)| value).collect();
+    let all = world().all_gather(&serde_json::to_vec(&values)?);
+    let all = all.iter().map(|json| serde_json::from_slice(json)).collect::<Result<Vec<Vec<String>>, _>>()?;
+    let meanings: Vec<&str> = own.iter().map(|(meaning, _)| *meaning).collect();
+    differences(&meanings, &all).map_or(Ok(()), |text| bail!("{text}; all processes of a run need the same"))
 }
 
 /// Describes the first rank that differs from rank 0.
-fn differences(all: &[Identity]) -> Option<String> {
+fn differences(meanings: &[&str], all: &[Vec<String>]) -> Option<String> {
     let (rank, other) = all.iter().enumerate().find(|(_, other)| **other != all[0])?;
-    let first = &all[0];
-    let what = [
-        ("another program (or another version of it)", other.program != first.program),
-        ("other kernels, because its processor or MENO_CPU differs", other.kernels != first.kernels),
-        ("another recipe, or other data files", other.inputs != first.inputs),
-    ];
-    let what: Vec<&str> = what.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect();
+    let what = meanings.iter().zip(other.iter().zip(&all[0])).filter(|(_, (a, b))| a != b);
+    let what: Vec<&str> = what.map(|(meaning, _)| *meaning).collect();
     Some(format!("rank {rank} has {}, compared with rank 0", what.join(" and ")))
+}
+
+/// Describes the weights at `path`: names and sizes of the files, with a hash of the beginning and the end of each.
+fn weights_of(path: &Path) -> Result<String> {
+    const PART: u64 = 1 << 20;
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        let weights = |file: &PathBuf| file.extension().is_some_and(|e| e == "safetensors" || e == "gguf");
+        files = std::fs::read_dir(path)?.flatten().map(|entry| entry.path()).filter(weights).collect();
+        files.sort();
+    }
+    let mut hash = DefaultHasher::new();
+    for path in files {
+        let mut file = File::open(&path).with_context(|| path.display().to_string())?;
+        let len = file.metadata()?.len();
+        (path.file_name(), len).hash(&mut hash);
+        for start in [0, len.saturating_sub(PART)] {
+            let mut part = Vec::new();
+            file.seek(SeekFrom::Start(start))?;
+            (&mut file).take(PART).read_to_end(&mut part)?;
+            part.hash(&mut hash);
+        }
+    }
+    Ok(format!("{:x}", hash.finish()))
 }
 
 /// Returns the device of this rank: ranks on one machine use one card each, from the requested one on.
@@ -144,13 +182,10 @@ mod tests {
 
     #[test]
     fn the_rank_that_differs_is_named_with_what_differs() {
-        let identity = |program: &str, inputs: &str| Identity {
-            program: program.into(),
-            kernels: "avx2".into(),
-            inputs: inputs.into(),
-        };
-        assert_eq!(differences(&[identity("a", "b"), identity("a", "b")]), None);
-        let text = differences(&[identity("a", "b"), identity("a", "b"), identity("c", "d")]).unwrap();
-        assert!(text.starts_with("rank 2 has another program") && text.contains("another recipe"), "{text}");
+        let rank = |program: &str, inputs: &str| vec![program.to_owned(), inputs.to_owned()];
+        let differences = |all: &[Vec<String>]| differences(&["another program", "another recipe"], all);
+        assert_eq!(differences(&[rank("a", "b"), rank("a", "b")]), None);
+        let text = differences(&[rank("a", "b"), rank("a", "b"), rank("c", "d")]).unwrap();
+        assert!(text.starts_with("rank 2 has another program and another recipe"), "{text}");
     }
 }

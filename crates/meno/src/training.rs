@@ -100,17 +100,28 @@ impl RecipeArgs {
 
     /// The command that continues a run after a stop.
     fn resume_command(&self, verb: &str) -> String {
-        let model: String = self.model.iter().map(|path| format!(" -m {}", path.display())).collect();
-        let out: String = self.out.iter().map(|path| format!(" -o {}", path.display())).collect();
+        let path = |path: &PathBuf| quoted(&path.display().to_string());
+        let model: String = self.model.iter().map(|model| format!(" -m {}", path(model))).collect();
+        let out: String = self.out.iter().map(|out| format!(" -o {}", path(out))).collect();
         let threads: String = self.threads.iter().map(|n| format!(" --threads {n}")).collect();
         let device: String = self.device.iter().map(|device| format!(" --device {device}")).collect();
         let reduce: String = self.reduce.iter().map(|how| format!(" --reduce {how}")).collect();
-        let sets: String = self.set.iter().map(|s| format!(" --set '{s}'")).collect();
+        let sets: String = self.set.iter().map(|set| format!(" --set {}", quoted(set))).collect();
+        let recipe = path(&self.recipe);
         let ranks = match ranks::world().size() {
             1 => String::new(),
             size => format!("mpirun -n {size} "),
         };
-        format!("{ranks}meno {verb} {}{model}{out}{device}{reduce}{threads}{sets} --resume", self.recipe.display())
+        format!("{ranks}meno {verb} {recipe}{model}{out}{device}{reduce}{threads}{sets} --resume")
+    }
+}
+
+/// Quotes a word for a shell, if it needs quotes.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./=:@%+,-".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -232,7 +243,7 @@ pub(crate) fn checkpoints<R: Recipe>(
     assets: Vec<(String, Vec<u8>)>,
 ) -> Result<Checkpoints> {
     let (comm, inputs) = (ranks::world(), resume::inputs(recipe)?);
-    ranks::check_equal(&inputs)?;
+    ranks::check_equal(&inputs, recipe.model().path.as_deref())?;
     let mut lock = None;
     if comm.is_first() {
         check_output(args, &run.output_dir, recipe)?;
@@ -372,7 +383,7 @@ pub(crate) fn run_evaluated<R: Serialize>(
             None => eprintln!("stopped before the first step was done; there is nothing to save"),
         }
         drop(checkpoints);
-        ranks::exit(interrupt::exit_code());
+        ranks::exit_stopped();
     }
     eprintln!("done: {} steps, the model is in {}", summary.steps, checkpoints.dir.display());
     Ok(())

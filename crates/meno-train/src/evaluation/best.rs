@@ -45,6 +45,7 @@ pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<P
     if first.is_some() {
         remove(&temp)?;
     }
+    to.comm.barrier();
     save_model(to, model, &temp)?;
     if first.is_some() {
         let file = temp.join("eval.json");

@@ -9,10 +9,11 @@ use toml::Value;
 
 /// Settings that may change when a run resumes: where results go, when the run ends, what it logs, and its memory and
 /// threads. A trailing `*` stands for a whole section.
-pub const HARMLESS: [&str; 11] = [
+pub const HARMLESS: [&str; 12] = [
     "run.*",
     "train.max_steps",
     "train.gradient_checkpointing",
+    "train.expert_parallel",
     "sft.num_train_epochs",
     "grpo.max_sequences",
     "eval.eval_steps",

@@ -5,7 +5,7 @@ use crate::data::{Question, Questions};
 use crate::error::Error;
 use crate::gather;
 use crate::observer::Observer;
-use crate::rewards::{Input, Weighted, compose};
+use crate::rewards::{Input, Scored, Weighted, compose};
 use meno_comm::Comm;
 use meno_comm::queue::{Queue, Taken};
 use meno_engine::{Finish, Generator, GeneratorConfig, More, Request, Sampling, Stop, StreamKey};
@@ -44,8 +44,8 @@ pub struct RolloutConfig {
 /// which selects the random numbers, and the questions. Answers are grouped by question. `None` if the observer stopped
 /// it.
 ///
-/// Each rank samples, verifies and scores a part of the answers; every rank returns all of them. They do not depend on
-/// the number of ranks.
+/// Each rank samples and verifies a part of the answers and scores some of the groups; every rank returns all answers.
+/// They do not depend on the number of ranks.
 pub fn rollout(
     model: &mut Model,
     generator: &mut Generator,
@@ -55,17 +55,26 @@ pub fn rollout(
     questions: (u64, Vec<Question>),
     observer: &mut dyn Observer,
 ) -> Result<Option<Vec<Rollout>>, Error> {
-    let (mut own, stopped) = sample(model, generator, config, task, questions, observer)?;
+    let (own, stopped) = sample(model, generator, config, task, questions, observer)?;
     if stopped {
         return Ok(None);
     }
-    let inputs: Vec<Input> = own.iter().map(|(_, r)| r.input()).collect();
+    let mut all: Vec<Rollout> = gather::values(&*config.comm, own).into_iter().map(|(_, r)| r).collect();
+    // Each rank scores whole groups, which do not depend on who sampled them.
+    let groups = config.comm.share(all.len() / config.num_generations);
+    let own = groups.start * config.num_generations..groups.end * config.num_generations;
+    let inputs: Vec<Input> = all[own.clone()].iter().map(Rollout::input).collect();
     let scored = compose(rewards, &inputs, observer)?;
     if config.comm.any(scored.is_none()) {
         return Ok(None);
     }
-    own.iter_mut().zip(scored.unwrap_or_default()).for_each(|((_, r), scored)| (r.reward, r.scores) = scored);
-    Ok(Some(gather::values(&*config.comm, own).into_iter().map(|(_, r)| r).collect()))
+    let row = |(reward, scores): Scored| std::iter::once(reward).chain(scores).map(f64::from).collect();
+    let rows = own.zip(scored.unwrap_or_default().into_iter().map(row)).collect();
+    for (r, (_, row)) in all.iter_mut().zip(gather::rows(&*config.comm, rows)) {
+        r.reward = row[0] as f32;
+        r.scores = row[1..].iter().map(|&score| score as f32).collect();
+    }
+    Ok(Some(all))
 }
 
 /// Like [`rollout`], without rewards. The second result is true if the observer stopped it. The first result then
@@ -129,6 +138,8 @@ fn sample(
     if stopped.get() {
         queue.stop();
     }
+    // Before verifying: rank 0 answers the others only until here.
+    let stopped = queue.finish();
     let verify = |c: meno_engine::Completion| {
         let item = dealer.given[c.request] + c.sample;
         let question = questions[item / n].clone();
@@ -145,7 +156,7 @@ fn sample(
     let whole = completions.into_iter().filter(|c| c.finish != Finish::Cancelled);
     let own = whole.map(verify).collect();
     task.check()?;
-    Ok((own, queue.finish()))
+    Ok((own, stopped))
 }
 
 /// Makes requests of the answers that a rank takes from the shared queue. Answer `i` is sample `i % n` of question

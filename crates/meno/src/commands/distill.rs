@@ -2,7 +2,6 @@
 
 use super::sample::SampleRun;
 use super::sft::{dataset, estimate, held_out, note_mtp};
-use crate::interrupt;
 use crate::open;
 use crate::ranks;
 use crate::training::{self, RecipeArgs};
@@ -26,6 +25,7 @@ pub(crate) struct Args {
 /// Runs `meno distill`.
 pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
     let recipe: DistillRecipe = args.load()?;
+    recipe.train.check_processes(ranks::world().size())?;
     training::with_threads(recipe.run.threads, || {
         let mut student = training::model_to_train(&recipe.model, &recipe.train)?;
         note_mtp(&student, &recipe.sft);
@@ -45,7 +45,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
             (Some(traces), None) => read(traces)?,
             (None, Some(teacher)) => match ask(&args, &recipe, teacher)? {
                 Some(traces) => read(&traces)?,
-                None => ranks::exit(interrupt::exit_code()),
+                None => ranks::exit_stopped(),
             },
             _ => bail!("[distill] needs `traces` (a directory of JSONL) or `teacher` (a local model), one of the two"),
         };

@@ -21,7 +21,7 @@ use meno_tensor::precision::Precision;
 use meno_train::data::{Question, Questions, TaskQuestions};
 use meno_train::evaluation::judge_all;
 use meno_train::memory::Estimate;
-use meno_train::recipe::{self, EvalRecipe, EvalSection};
+use meno_train::recipe::{self, EvalRecipe, EvalSection, resume};
 use meno_train::rollout::{RolloutConfig, finished, generator};
 use meno_train::time::{Answering, Time};
 use meno_train::{Error, Observer};
@@ -186,11 +186,12 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
     let mut output = match args.dry_run {
         true => Output::default(),
         false => {
-            ranks::check_equal(&recipe::resolved(recipe))?;
+            ranks::check_equal(&resume::inputs(recipe)?, recipe.model.path.as_deref())?;
             Output::open(recipe, args.recipe_and_model()?.0.map(PathBuf::as_path), args.resume, args.force)?
         }
     };
     output.judged.truncate(wanted as usize);
+    ranks::check_progress(output.judged.len())?;
     let (mut model, precision) = load(recipe)?;
     let text = open::text_assets(&recipe.model)?;
     let profile = match &recipe.model.path {
@@ -231,7 +232,7 @@ fn evaluate(args: &Args, recipe: &EvalRecipe) -> Result<()> {
             None => "answers not saved (use --out FILE to save them)".to_owned(),
         };
         eprintln!("stopped after {} of {wanted} problems, {how}", output.judged.len());
-        ranks::exit(interrupt::exit_code());
+        ranks::exit_stopped();
     }
     Ok(())
 }

@@ -96,7 +96,7 @@ fn generate(args: &Args) -> Result<()> {
         eprintln!("{prompt_tokens} prompt tokens, {tokens} tokens in {seconds:.1} s: {rate:.1} tokens/s{guesses}");
     }
     if answers.iter().any(|a| a.completion.finish == Finish::Cancelled) {
-        ranks::exit(interrupt::exit_code());
+        ranks::exit_stopped();
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let Some(report) = result? else {
         debug_assert!(stopped, "invariant: only the observer stops a replication");
         eprintln!("stopped; the same command continues from here");
-        ranks::exit(interrupt::exit_code());
+        ranks::exit_stopped();
     };
     println!();
     for line in report.lines() {

@@ -2,7 +2,6 @@
 //! `meno sft` reads.
 
 use crate::created::Created;
-use crate::interrupt;
 use crate::open;
 use crate::ranks;
 use crate::training::{self, RecipeArgs};
@@ -42,7 +41,7 @@ pub(crate) fn run(Args { recipe: args }: Args) -> Result<()> {
             });
         }
         if !(SampleRun { args: &args, recipe: &recipe, dir: &recipe.run.output_dir }).run(args.resume)? {
-            ranks::exit(interrupt::exit_code());
+            ranks::exit_stopped();
         }
         Ok(())
     })
@@ -70,11 +69,12 @@ impl SampleRun<'_> {
                 );
             }
             let comm = ranks::world();
-            ranks::check_equal(&resume::inputs(self.recipe)?)?;
+            ranks::check_equal(&resume::inputs(self.recipe)?, model.path.as_deref())?;
             if comm.is_first() {
                 training::check_output(self.args, self.dir, self.recipe)?;
             }
             let mut out = Output::open(self.dir, resume, self.recipe, task, comm.is_first())?;
+            ranks::check_progress(out.state.questions)?;
             if out.state.questions >= wanted {
                 eprintln!("all {} questions are done: {}", out.state.questions, out.path.display());
                 return Ok(true);

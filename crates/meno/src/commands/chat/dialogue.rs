@@ -6,6 +6,7 @@ use super::conversation::{Conversation, Turn};
 use super::rescue::Rescue;
 use crate::exit::one_line;
 use crate::interrupt;
+use crate::ranks;
 use crate::remote::RemoteAnswer;
 use crate::session::SamplingArgs;
 use crate::terminal::{self, bold, dim, wrap};
@@ -42,7 +43,7 @@ impl Chat {
     pub(super) fn one_shot(&mut self, question: &str) -> Result<()> {
         interrupt::ask(self.backend.cancel_flag());
         if self.ask(question)? == Some(Finish::Cancelled) {
-            std::process::exit(interrupt::exit_code());
+            ranks::exit_stopped();
         }
         Ok(())
     }
