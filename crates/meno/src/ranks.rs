@@ -21,7 +21,7 @@ use std::time::Duration;
 static WORLD: OnceLock<Comm> = OnceLock::new();
 
 /// How long other ranks wait with an error, because rank 0 usually has the same one and reports it.
-const FIRST_SPEAKS: Duration = Duration::from_secs(2);
+const FIRST_SPEAKS: Duration = Duration::from_secs(5);
 
 /// Joins the other processes, if a launcher started several.
 pub(crate) fn join() -> Result<()> {
