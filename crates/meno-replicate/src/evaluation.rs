@@ -30,15 +30,7 @@ impl Replication<'_> {
             ..Sampling::default()
         };
         let (slots, precision) = (e.max_sequences, self.settings.precision);
-        RolloutConfig {
-            num_generations: samples,
-            sampling,
-            slots,
-            rows: 512.max(slots),
-            precision,
-            key: [u64::MAX, self.seed],
-            comm: meno_comm::solo(),
-        }
+        RolloutConfig::new(samples, sampling, slots, precision, [u64::MAX, self.seed])
     }
 
     /// Measures the model of `stage` on the held-out problems.

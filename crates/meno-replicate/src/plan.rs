@@ -105,15 +105,8 @@ impl Network {
         let max_tokens = length(e.max_completion_length) as usize;
         // Random weights could end an answer at any token, so no token ends one: all reach `max_tokens`.
         let sampling = Sampling { temperature: e.temperature, max_tokens, ..Sampling::default() };
-        let config = RolloutConfig {
-            num_generations: 1,
-            sampling: Sampling { top_p: 1.0, top_k: 0, min_p: 0.0, stop_tokens: Vec::new(), ..sampling },
-            slots: e.max_sequences,
-            rows: 512.max(e.max_sequences),
-            precision: s.precision,
-            key: [0, seed],
-            comm: meno_comm::solo(),
-        };
+        let sampling = Sampling { top_p: 1.0, top_k: 0, min_p: 0.0, stop_tokens: Vec::new(), ..sampling };
+        let config = RolloutConfig::new(1, sampling, e.max_sequences, s.precision, [0, seed]);
         let answering = Answering::measure(&mut model, &config, &asked, &questions)?;
         let prompt = questions.iter().map(|q| q.prompt.len()).sum::<usize>() as f64 / questions.len().max(1) as f64;
         let mtp = p.pretrain.mtp_loss_weight > 0.0 && model.config.num_nextn_predict_layers > 0;

@@ -23,7 +23,7 @@ pub(crate) use blocks::{copy_weights, load_like, set_buffer};
 pub use checkpoints::Checkpoints;
 pub use found::Found;
 pub(crate) use resume::resume;
-pub(crate) use save::sync;
 pub use save::{save, save_model};
+pub(crate) use save::{sync, sync_files};
 pub(crate) use state::Unfinished;
 pub use state::{RunInputs, State, read_state};

@@ -230,16 +230,7 @@ impl RejectionSampling {
             ..Sampling::default()
         };
         let slots = self.max_sequences.min(self.num_questions * self.num_generations).max(1);
-        let (num_generations, key) = (self.num_generations, [self.seed, 0]);
-        RolloutConfig {
-            num_generations,
-            sampling,
-            slots,
-            rows: 512.max(slots),
-            precision,
-            key,
-            comm: meno_comm::solo(),
-        }
+        RolloutConfig::new(self.num_generations, sampling, slots, precision, [self.seed, 0])
     }
 
     /// Samples the answers to questions `range` (numbers relative to `first_question`) with `config`

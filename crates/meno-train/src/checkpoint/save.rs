@@ -44,9 +44,7 @@ fn prepare(dir: &Path, temp: &Path) -> Result<(), Error> {
 
 /// Gives a complete checkpoint its final name, and removes old checkpoints.
 fn replace(to: &Checkpoints, temp: Temporary, path: &Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(temp.path()).map_err(Error::io(temp.path()))?.flatten() {
-        sync(&entry.path())?;
-    }
+    sync_files(temp.path())?;
     sync(temp.path())?;
     if path.exists() {
         std::fs::remove_dir_all(path).map_err(Error::io(path))?;
@@ -98,6 +96,11 @@ pub fn save_model(to: &Checkpoints, model: &Model, dir: &Path) -> Result<(), Err
         }
     }
     Ok(model.save_together(dir, to.dtype, &*to.comm)?)
+}
+
+/// Writes all files of a directory through to the disk.
+pub(crate) fn sync_files(dir: &Path) -> Result<(), Error> {
+    std::fs::read_dir(dir).map_err(Error::io(dir))?.flatten().try_for_each(|entry| sync(&entry.path()))
 }
 
 pub(crate) fn sync(path: &Path) -> Result<(), Error> {

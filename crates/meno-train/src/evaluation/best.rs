@@ -3,7 +3,7 @@
 //! It is not a checkpoint: `save_total_limit` does not count it, and `--resume` does not use it.
 
 use super::settings::Metric;
-use crate::checkpoint::{Checkpoints, checksums, copy_weights, load_like, save_model, sync};
+use crate::checkpoint::{Checkpoints, checksums, copy_weights, load_like, save_model, sync, sync_files};
 use crate::error::Error;
 use meno_eval::score::Summary;
 use meno_model::Model;
@@ -65,9 +65,7 @@ pub(super) fn keep(to: &Checkpoints, model: &Model, record: &Record) -> Result<P
 fn replace(dir: &Path, temp: Temporary, path: &Path) -> Result<(), Error> {
     let old = dir.join(".best.old");
     remove(&old)?;
-    for entry in std::fs::read_dir(temp.path()).map_err(Error::io(temp.path()))?.flatten() {
-        sync(&entry.path())?;
-    }
+    sync_files(temp.path())?;
     // If the process is killed between the two renames, `best/` is missing until the run is resumed. This step has no
     // checkpoint yet, so it is repeated and evaluated again.
     if path.exists() {

@@ -153,17 +153,7 @@ impl Evaluate {
             stop_tokens,
             ..Sampling::default()
         };
-        let slots = self.max_sequences;
-        let (num_generations, key) = (self.num_samples, [self.seed, 0]);
-        RolloutConfig {
-            num_generations,
-            sampling,
-            slots,
-            rows: 512.max(slots),
-            precision,
-            key,
-            comm: meno_comm::solo(),
-        }
+        RolloutConfig::new(self.num_samples, sampling, self.max_sequences, precision, [self.seed, 0])
     }
 
     /// Returns the bytes of KV cache and activations of an evaluation with prompts of up to `max_prompt` tokens.

@@ -208,15 +208,7 @@ impl Grpo {
             ..Sampling::default()
         };
         let slots = self.max_sequences.min(self.num_questions * self.num_generations).max(1);
-        RolloutConfig {
-            num_generations: self.num_generations,
-            sampling,
-            slots,
-            rows: 512.max(slots),
-            precision: train.precision,
-            key: [train.seed, 0],
-            comm: meno_comm::solo(),
-        }
+        RolloutConfig::new(self.num_generations, sampling, slots, train.precision, [train.seed, 0])
     }
 
     /// Checks the settings together with the rewards.

@@ -40,6 +40,20 @@ pub struct RolloutConfig {
     pub comm: Comm,
 }
 
+impl RolloutConfig {
+    /// Settings of one process: `num_generations` answers per question, `slots` sequences at a time.
+    pub fn new(
+        num_generations: usize,
+        sampling: Sampling,
+        slots: usize,
+        precision: Precision,
+        key: [u64; 2],
+    ) -> RolloutConfig {
+        let (rows, comm) = (512.max(slots), meno_comm::solo());
+        RolloutConfig { num_generations, sampling, slots, rows, precision, key, comm }
+    }
+}
+
 /// Samples `num_generations` answers per question and scores them. `questions` holds the number of the first question,
 /// which selects the random numbers, and the questions. Answers are grouped by question. `None` if the observer stopped
 /// it.

@@ -253,16 +253,8 @@ fn rollout_config(eval: &EvalSection, precision: Precision, stop_tokens: Vec<u32
         stop_tokens,
         ..Sampling::default()
     };
-    let slots = eval.max_sequences;
-    RolloutConfig {
-        num_generations: eval.num_samples,
-        sampling,
-        slots,
-        rows: 512.max(slots),
-        precision,
-        key: [eval.seed, 0],
-        comm: ranks::world(),
-    }
+    let config = RolloutConfig::new(eval.num_samples, sampling, eval.max_sequences, precision, [eval.seed, 0]);
+    RolloutConfig { comm: ranks::world(), ..config }
 }
 
 fn memory(model: &Model, precision: Precision, generator: &Generator) -> Result<Estimate> {
